@@ -1,0 +1,1 @@
+"""The cnnf command, one file a command."""

@@ -1,0 +1,1 @@
+"""The server: keeps what Defenders saw, answers the API, serves Radar."""

@@ -1,0 +1,1 @@
+"""The Console's HTTP interface, one file a resource."""

@@ -1,0 +1,1 @@
+"""The Console's logic without I/O: ingest merge, radar aggregation, settings."""

@@ -1,0 +1,1 @@
+"""Where the Console keeps things: control data and flow history."""

@@ -1,0 +1,1 @@
+"""The Defender's logic without I/O: offload plan, flow aggregation, attribution, limits."""

@@ -1,0 +1,1 @@
+"""Adapters that find out what runs here: containers and host services."""

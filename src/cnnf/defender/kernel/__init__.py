@@ -1,0 +1,1 @@
+"""Adapters to the kernel: packet loop, nft table, iptables rules, sockets, namespaces."""

@@ -1,0 +1,1 @@
+"""Adapters to the Console: enrolment, upload, settings stream."""

@@ -1,0 +1,1 @@
+"""What may talk to what: pure values in, pure values out."""

@@ -1,0 +1,1 @@
+"""The messages between Defender and Console, and their codec."""

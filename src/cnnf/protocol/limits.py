@@ -1,0 +1,19 @@
+"""Bounds on what passes between Defender and Console; both sides refuse what is beyond."""
+
+#: Bytes of one batch, as sent and once decompressed. 20,000 flows of ~200 bytes are 4 MB.
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+BATCH_BYTES_DECOMPRESSED_MAX = 32 * 1024 * 1024
+
+#: Entries of one batch. A busy host's minute (10,000 flows, 500 instances) fits in one.
+BATCH_FLOWS_MAX = 20_000
+BATCH_INSTANCES_MAX = 5_000
+BATCH_CONDITIONS_MAX = 100
+
+#: Lengths, in characters. Longer text comes from labels and command lines that somebody else
+#: controls, so it is cut by the sender and refused by the receiver.
+NAME_CHARS_MAX = 512
+COMMAND_CHARS_MAX = 1024
+LABELS_MAX = 64
+LABEL_CHARS_MAX = 256
+ADDRESSES_MAX = 64
+PORTS_MAX = 1_024

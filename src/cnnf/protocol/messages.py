@@ -1,0 +1,162 @@
+"""The messages between Defender and Console.
+
+A Defender posts `Batch`es and gets an `Ack`; the Console streams `Settings`. Both sides import
+only this module, so either can be replaced, upgraded or tested alone. Times are whole milliseconds
+since the epoch (UTC). Fields may be added with a default; none is renamed or reused.
+"""
+
+from typing import Literal
+
+import msgspec
+
+#: The version this program speaks, and the oldest one it still understands.
+VERSION = 1
+VERSION_OLDEST = 1
+
+InstanceKind = Literal["container", "service"]
+Protocol = Literal["tcp", "udp"]
+Severity = Literal["info", "warning", "error"]
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An example of the processes behind a flow's local end; never a complete list."""
+
+    pid: int
+    executable: str = ""
+    command: str = ""
+    user: str = ""
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One side of a flow: an address and, where this Defender knows it, its own instance.
+
+    `address` is empty when the kernel counted the flow by service only (a service's source
+    address may change while it lives).
+    """
+
+    address: str = ""
+    instance: str = ""
+
+
+class Flow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What happened on one flow since it was last reported.
+
+    `connections` counts attempts (SYNs). `found` counts connections that were there already when
+    the Defender started to look; they are reported once and are not attempts.
+    """
+
+    source: Endpoint
+    destination: Endpoint
+    port: int
+    protocol: Protocol = "tcp"
+    connections: int = 0
+    found: int = 0
+    first_seen: int
+    last_seen: int
+    process: Process | None = None
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One running container of an app, or this host's copy of a service.
+
+    `id` is unique on its Defender: the container's id, or `service:<name>`. `name` is the image
+    repository without tag in full form without the default registry (`shop/frontend`, `nginx`), or
+    the service's name without `.service`. `stopped_at` is 0 while it runs.
+    """
+
+    id: str
+    kind: InstanceKind
+    name: str
+    tag: str = ""
+    digest: str = ""
+    cluster: str = ""
+    namespace: str = ""
+    project: str = ""
+    title: str = ""
+    labels: dict[str, str] = {}
+    addresses: list[str] = []
+    ports: list[int] = []
+    pid: int = 0
+    started_at: int = 0
+    stopped_at: int = 0
+
+
+class HostInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The host a Defender runs on."""
+
+    name: str
+    addresses: list[str] = []
+    kernel: str = ""
+    system: str = ""
+    version: str = ""
+
+
+class Condition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something about a Defender's health that a person should know; gone when no longer sent."""
+
+    code: str
+    severity: Severity
+    message: str
+    since: int
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the Console tells a Defender to do, whole each time; `generation` only grows."""
+
+    generation: int
+    containers: bool = False
+    hosts: bool = False
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Batches that a Defender had to give up: its queue was full while the Console was away."""
+
+    first: int
+    last: int
+    flows: int = 0
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All a Defender has to say at once. Named `(defender, incarnation, sequence)`.
+
+    The Defender's identity is not in here: it comes from its certificate only. `incarnation` is 32
+    hex digits, drawn at process start; `sequence` counts from 1 without holes (a hole is announced
+    by `gap`). `snapshot` says that `instances` is everything that runs, so whatever is missing has
+    stopped; otherwise they are changes. `applied` is the settings generation in force.
+    """
+
+    version: int = VERSION
+    incarnation: str
+    sequence: int
+    sent_at: int
+    host: HostInfo | None = None
+    snapshot: bool = False
+    instances: list[Instance] = []
+    flows: list[Flow] = []
+    conditions: list[Condition] = []
+    applied: Settings | None = None
+    gap: Gap | None = None
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The Console has committed every batch of this incarnation up to `sequence`."""
+
+    incarnation: str
+    sequence: int
+
+
+class EnrolRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A new Defender asks for its certificate: a single-use token and a PEM signing request."""
+
+    token: str
+    request: str
+    host: str
+
+
+class EnrolReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The Defender's certificate, the authority to trust, and where to send batches (HTTPS)."""
+
+    defender: str
+    certificate: str
+    authority: str
+    url: str
