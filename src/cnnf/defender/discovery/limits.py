@@ -1,0 +1,60 @@
+"""Bounds on discovery: what it takes from engines and from /proc, and how long it waits."""
+
+#: The oldest Engine API whose answers are understood (Docker 19.03; also what Podman speaks).
+API_VERSION_OLDEST = (1, 40)
+
+#: Bytes of one answer. A list entry is about 2 kB, so this is some 15,000 containers; one
+#: container's or network's own answer is 10 to 100 kB, more with absurd labels.
+LIST_BYTES_MAX = 32 * 1024 * 1024
+INSPECT_BYTES_MAX = 4 * 1024 * 1024
+
+#: Bytes of one event line: an event carries all of its container's labels.
+EVENT_BYTES_MAX = 256 * 1024
+
+#: Events that wait while the engine is asked about earlier ones. Beyond it they are dropped and
+#: everything is listed anew, so nothing is missed.
+EVENTS_PENDING_MAX = 1_024
+
+#: Unreadable event lines in a row after which the stream is given up.
+EVENTS_BAD_MAX = 8
+
+#: Containers and networks followed. Beyond it the rest is left out and said so.
+CONTAINERS_MAX = 5_000
+NETWORKS_MAX = 1_000
+
+#: Attachments and published ports of one container.
+ATTACHMENTS_MAX = 64
+PUBLISHED_MAX = 1_024
+
+#: Names of images kept, by image id.
+IMAGES_MAX = 2_048
+
+#: Requests under way at once.
+REQUESTS_MAX = 8
+
+#: Seconds to wait for a connection, and for (each piece of) an answer.
+CONNECT_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 10.0
+#: Seconds one whole answer may take, so that a trickle does not hold discovery up for ever.
+ANSWER_TOTAL_S = 30.0
+
+#: Seconds between attempts to reach an engine: doubling, up to the second figure.
+RETRY_FIRST_S = 0.25
+RETRY_LAST_S = 10.0
+
+#: Seconds between comparisons of what is known with the engine's list. The engine drops events
+#: for a reader that is slow for 100 ms, so the stream alone is not proof of having seen all.
+RECONCILE_S = 60.0
+
+#: Processes and descriptors looked at while searching for a socket's owner.
+PROCESSES_SCAN_MAX = 4_096
+DESCRIPTORS_SCAN_MAX = 65_536
+
+#: cgroups walked and remembered. A busy Kubernetes node has some 2,000.
+CGROUPS_MAX = 16_384
+CGROUP_DEPTH_MAX = 16
+
+#: Bytes read of one /proc file.
+PROC_BYTES_MAX = 64 * 1024
+#: Bytes of cgroup.procs: 4,096 pids of at most 8 bytes.
+CGROUP_PROCS_BYTES_MAX = 32 * 1024
