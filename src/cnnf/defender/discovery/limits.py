@@ -58,3 +58,8 @@ CGROUP_DEPTH_MAX = 16
 PROC_BYTES_MAX = 64 * 1024
 #: Bytes of cgroup.procs: 4,096 pids of at most 8 bytes.
 CGROUP_PROCS_BYTES_MAX = 32 * 1024
+#: Bytes of mountinfo: a node with many containers has thousands of lines of about 200.
+MOUNTINFO_BYTES_MAX = 4 * 1024 * 1024
+
+#: Names of users kept, by id.
+USERS_MAX = 1_024
