@@ -5,6 +5,7 @@ import sys
 import typer
 
 from cnnf import __version__
+from cnnf.cli import demo
 from cnnf.cli.failure import Failure, report
 
 app = typer.Typer(
@@ -16,6 +17,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(demo.app, name="demo")
 
 
 def _version(value: bool) -> None:

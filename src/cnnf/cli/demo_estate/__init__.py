@@ -1,0 +1,1 @@
+"""The demo estate: a shop of real containers and host services, built from this machine alone."""
