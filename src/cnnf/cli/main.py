@@ -5,7 +5,7 @@ import sys
 import typer
 
 from cnnf import __version__
-from cnnf.cli import demo
+from cnnf.cli import console, demo
 from cnnf.cli.failure import Failure, report
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(console.app, name="console")
 app.add_typer(demo.app, name="demo")
 
 

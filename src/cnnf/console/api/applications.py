@@ -1,0 +1,66 @@
+"""The two applications: pages with the API, and the Defender listener."""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp
+
+from cnnf.console import limits
+from cnnf.console.api import (
+    audit,
+    auth,
+    defenders,
+    documents,
+    errors,
+    ingest,
+    pages,
+    radar,
+    session,
+    settings,
+)
+from cnnf.console.api.guard import Guard
+from cnnf.console.api.services import Services
+from cnnf.protocol.codec import CONTENT_TYPE
+from cnnf.protocol.limits import BATCH_BYTES_MAX
+
+API = "/api/v1"
+
+
+def describe() -> FastAPI:
+    """The pages' application without its services: enough for the OpenAPI document."""
+    app = FastAPI(title="cnnf Console", openapi_url=None, docs_url=None, redoc_url=None)
+    errors.install(app)
+    for module in (session, radar, settings, defenders, audit):
+        app.include_router(module.router, prefix=API)
+    document = APIRouter(include_in_schema=False)
+
+    @document.get(f"{API}/openapi.json")
+    async def openapi(_: auth.Viewer) -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+    app.include_router(document)
+    app.include_router(pages.router)
+    documents.install(app, radar.KINDS)
+    return app
+
+
+def pages_and_api(services: Services) -> ASGIApp:
+    """What people's browsers and the command line talk to."""
+    app = describe()
+    app.state.services = services
+    return Guard(app, body_bytes_max=limits.API_BODY_BYTES_MAX, media_type="application/json")
+
+
+def defender_listener(services: Services) -> ASGIApp:
+    """What Defenders talk to."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    errors.install(app)
+    app.include_router(ingest.router)
+    app.state.services = services
+    return Guard(app, body_bytes_max=BATCH_BYTES_MAX, media_type=CONTENT_TYPE)
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document."""
+    return describe().openapi()

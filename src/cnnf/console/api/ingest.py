@@ -1,0 +1,68 @@
+"""The Defender listener: batches in, settings out. Mutual TLS, and nothing else is served here."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request, Response
+
+from cnnf.console.api import sse
+from cnnf.console.api.auth import Use
+from cnnf.console.api.peer import peer_certificate
+from cnnf.console.api.services import Services, now_ms
+from cnnf.console.authority import identify
+from cnnf.console.errors import Refused
+from cnnf.console.store import defenders
+from cnnf.protocol.codec import decode_batch, encode_json
+from cnnf.protocol.messages import Ack
+
+router = APIRouter(prefix="/defender/v1")
+
+
+async def _defender(request: Request, use: Services) -> str:
+    """The Defender whose certificate the connection was made with. Raises Refused (403)."""
+    der = peer_certificate(request.scope)
+    if der is None:
+        raise Refused("no client certificate came with the connection", code="forbidden")
+    id_, fingerprint = identify(der)
+    if await use.database.read(lambda c: defenders.fingerprint(c, id_)) != fingerprint:
+        raise Refused("this certificate is not enrolled here", code="forbidden")
+    return id_
+
+
+@router.post("/batches")
+async def take_batch(request: Request, use: Use) -> Response:
+    """Take one batch; acknowledged only once it is on disk."""
+    id_ = await _defender(request, use)
+    data = await request.body()
+    # A full batch takes tens of milliseconds to decode; streams must not wait for it.
+    batch = await asyncio.to_thread(decode_batch, data)
+    now = now_ms()
+    # Both wait for the writer together and share a commit.
+    appended, _ = await asyncio.gather(
+        use.flows.append_batch(id_, batch, now),
+        use.database.write(lambda c: defenders.heard(c, id_, batch, now)),
+    )
+    use.liveness.heard(id_, now)
+    if not appended.duplicate:
+        use.radar.touch()
+    ack = Ack(incarnation=batch.incarnation, sequence=appended.sequence)
+    return Response(encode_json(ack), media_type="application/json")
+
+
+@router.get("/stream")
+async def stream_settings(request: Request, use: Use) -> Response:
+    """The settings as server-sent events: those in force at once, then every change."""
+    id_ = await _defender(request, use)
+    use.settings.check()
+    return sse.response(_listen(id_, use))
+
+
+async def _listen(id_: str, use: Services) -> AsyncIterator[bytes]:
+    use.liveness.opened(id_)
+    use.radar.touch()
+    try:
+        async for data in use.settings.stream():
+            yield data
+    finally:
+        use.liveness.closed(id_, now_ms())
+        use.radar.touch()

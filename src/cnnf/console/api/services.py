@@ -1,0 +1,74 @@
+"""What the routes work with; made once by `cnnf.console.app` and handed to each application."""
+
+import asyncio
+import time
+from collections import Counter
+
+from cnnf.console import limits
+from cnnf.console.api.radar_feed import RadarFeeds
+from cnnf.console.api.settings_feed import SettingsFeed
+from cnnf.console.authority import Authority
+from cnnf.console.core.attempts import Attempts
+from cnnf.console.store.database import Database
+from cnnf.console.store.flows import FlowStore
+
+
+def now_ms() -> int:
+    """The time, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Liveness:
+    """Which Defenders are heard of now. Owned by the event loop."""
+
+    def __init__(self) -> None:
+        self._streams: Counter[str] = Counter()
+        self._heard_at: dict[str, int] = {}
+
+    def heard(self, defender: str, now: int) -> None:
+        """A batch came."""
+        self._heard_at[defender] = now
+
+    def opened(self, defender: str) -> None:
+        """A stream was opened."""
+        self._streams[defender] += 1
+
+    def closed(self, defender: str, now: int) -> None:
+        """A stream ended; one that ends is no longer a sign of life by itself."""
+        self._streams[defender] -= 1
+        if self._streams[defender] <= 0:
+            del self._streams[defender]
+
+    def live(self, defender: str, now: int) -> bool:
+        """True while a stream is open, and for a while after a batch."""
+        if self._streams[defender] > 0:
+            return True
+        return self._heard_at.get(defender, 0) > now - limits.DEFENDER_LIVE_MS
+
+
+class Services:
+    """Everything that outlives a request."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        flows: FlowStore,
+        authority: Authority,
+        liveness: Liveness,
+        radar: RadarFeeds,
+        settings: SettingsFeed,
+        defender_url: str,
+        stopping: asyncio.Event,
+    ) -> None:
+        self.database = database
+        self.flows = flows
+        self.authority = authority
+        self.liveness = liveness
+        self.radar = radar
+        self.settings = settings
+        self.defender_url = defender_url
+        self.stopping = stopping
+        self.attempts = Attempts()
+        #: One password at a time: each takes 64 MiB and a core.
+        self.hashing = asyncio.Semaphore(1)

@@ -1,0 +1,112 @@
+"""The Console's named maxima; what happens at each is said beside it."""
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+#: How long flow history is kept at each resolution; older buckets are expired.
+MINUTES_KEPT_MS = 7 * DAY_MS
+HOURS_KEPT_MS = 30 * DAY_MS
+DAYS_KEPT_MS = 396 * DAY_MS  # 13 months
+#: Stopped instances stay for the side panel as long as hours are kept.
+INSTANCES_KEPT_MS = HOURS_KEPT_MS
+#: A Defender not heard of for a day no longer says what runs now.
+DEFENDER_SILENT_MS = DAY_MS
+
+#: Rows that one expiry step deletes, so that ingest never waits long for it (~20 ms).
+EXPIRE_ROWS_MAX = 5_000
+EXPIRE_EVERY_S = 60.0
+
+#: A Defender's clock may run ahead this far; later times are taken as the time of arrival.
+CLOCK_AHEAD_MS = 5 * MINUTE_MS
+
+#: Kept per edge for the side panel; the longest unseen goes first.
+PEER_ADDRESSES_MAX = 50
+PROCESSES_MAX = 8
+#: Unmanaged addresses that get nodes of their own; later ones share the node `unmanaged`.
+UNMANAGED_NODES_MAX = 10_000
+#: Ports of one pair that get edges of their own; later ones are counted on port 0 ("other
+#: ports"), so that a port scan cannot fill the edge dictionary.
+PORTS_OF_PAIR_MAX = 2_048
+
+#: What one graph shows unless everything is asked for; the rest is counted as hidden.
+RADAR_NODES_MAX = 400
+RADAR_EDGES_MAX = 1_500
+#: What "everything" is bounded to.
+RADAR_NODES_ALL_MAX = 20_000
+RADAR_EDGES_ALL_MAX = 100_000
+#: Ports drawn on one edge, most used first; the others are counted in `more_ports`.
+RADAR_PORTS_MAX = 64
+#: Tags, projects and hosts named on a node.
+RADAR_NAMES_MAX = 32
+#: Instances, and edges a side, in the side panel.
+DETAIL_INSTANCES_MAX = 200
+DETAIL_EDGES_MAX = 500
+
+#: Windows that Radar can be asked for.
+WINDOW_MIN_MS = 5 * MINUTE_MS
+WINDOW_MAX_MS = 31 * DAY_MS
+
+#: Live streams. One more than this is answered with 503.
+RADAR_STREAMS_MAX = 200
+RADAR_FEEDS_MAX = 32
+DEFENDER_STREAMS_MAX = 10_000
+#: Changes kept for a stream that comes back (at 2 a second, a minute and a half).
+RADAR_RING_MAX = 200
+#: Changes waiting for one slow reader; beyond it is sent the whole graph again.
+RADAR_QUEUE_MAX = 64
+#: Seconds between two computations of one feed, at least, and at most (the window slides).
+RADAR_EVERY_S_MIN = 0.4
+RADAR_EVERY_S_MAX = 15.0
+#: A feed is kept this long without readers, so that a page that reloads is replayed.
+RADAR_FEED_IDLE_S = 60.0
+KEEPALIVE_RADAR_S = 15.0
+KEEPALIVE_DEFENDER_S = 10.0
+
+#: A Defender is live while its stream is open, and this long after its last batch.
+DEFENDER_LIVE_MS = 30_000
+
+#: The body of an API request; of a batch see `cnnf.protocol.limits`.
+API_BODY_BYTES_MAX = 64 * 1024
+#: Connections of one listener; further ones are answered with 503.
+CONNECTIONS_MAX = 2_000
+DEFENDER_CONNECTIONS_MAX = 20_000
+
+#: Jobs waiting for the writer; further ones are answered with 503.
+WRITE_QUEUE_MAX = 1_000
+#: Jobs that share one commit.
+WRITE_GROUP_MAX = 64
+READERS = 4
+READ_QUEUE_MAX = 200
+
+#: Sessions end after 12 h without use and after 7 days in any case.
+SESSION_IDLE_MS = 12 * HOUR_MS
+SESSION_MAX_MS = 7 * DAY_MS
+SESSIONS_MAX = 1_000
+#: Use is noted at most this often, so that reading does not write.
+SESSION_TOUCH_MS = 5 * MINUTE_MS
+JOIN_TOKEN_MS = HOUR_MS
+JOIN_TOKENS_MAX = 1_000
+DEFENDERS_MAX = 20_000
+
+#: Failed logins (and enrolments) from one address within a minute.
+ATTEMPTS_MAX = 10
+ATTEMPTS_WINDOW_MS = MINUTE_MS
+#: Addresses remembered for that; the longest unseen goes first.
+ATTEMPTS_KEYS_MAX = 4_096
+
+PASSWORD_CHARS_MAX = 256
+USER_CHARS_MAX = 64
+AUDIT_PAGE_MAX = 500
+AUDIT_ROWS_MAX = 100_000
+
+#: Certificates: the authority for ten years, the server's renewed when 30 days are left,
+#: a Defender's for a year.
+AUTHORITY_DAYS = 3_650
+SERVER_DAYS = 365
+SERVER_RENEW_DAYS = 30
+DEFENDER_DAYS = 365
+REQUEST_CHARS_MAX = 8_192
+
+#: Seconds from SIGTERM until open connections are cut.
+STOP_S = 1

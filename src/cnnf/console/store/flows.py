@@ -1,0 +1,54 @@
+"""The seam between the Console and whatever keeps flow history.
+
+`FlowStore` is all the rest of the Console knows. Every implementation passes
+`tests/contract/test_flow_store.py`.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from cnnf.console.core.observed import Bucket, Mark, NodeRecord, Observed
+from cnnf.console.core.windows import Resolution, Window
+from cnnf.protocol.messages import Batch
+
+
+class Appended(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a batch; `sequence` is the high-water mark after it."""
+
+    sequence: int
+    duplicate: bool
+
+
+class FlowStore(Protocol):
+    """Flow history and what is known of instances."""
+
+    async def append_batch(self, defender: str, batch: Batch, received_at: int) -> Appended:
+        """Take a batch as a whole, once, or not at all; returns when it is durable.
+
+        A batch at or below its incarnation's mark changes nothing. Raises Conflict when a batch
+        before this one is missing and no gap accounts for it, StoreUnavailable when it has to be
+        sent again later.
+        """
+
+    async def radar(self, window: Window, now: int) -> Observed:
+        """Sums by edge over the window, and what runs now."""
+
+    async def node(self, node: str, window: Window) -> NodeRecord | None:
+        """All about one node; None when there never was such a node."""
+
+    async def edge_history(self, source: str, target: str, window: Window) -> list[Bucket]:
+        """The counts of all ports between two nodes, by the window's buckets, oldest first."""
+
+    async def rollup(self, resolution: Resolution, start: int, end: int) -> int:
+        """Make the hour or day buckets of `[start, end)` anew from the next finer ones.
+
+        They are kept up to date with every batch, so this changes nothing unless something was
+        lost; returns the number of buckets that were different.
+        """
+
+    async def expire(self, now: int) -> int:
+        """Delete some of what is older than its time; returns how many rows, 0 when done."""
+
+    async def watermark(self, defender: str, incarnation: str) -> Mark:
+        """The last sequence taken, and what was given up before it."""

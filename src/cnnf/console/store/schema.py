@@ -1,0 +1,210 @@
+"""Every table of the Console's database, as the newest migration leaves it.
+
+Control data and flow history share one SQLite file, so that one commit covers both. Times are
+milliseconds since the epoch. Secrets are kept as hashes only.
+"""
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+# -- control data ------------------------------------------------------------------------------
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("password", Text, nullable=False),  # argon2
+    Column("role", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+)
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),  # SHA-256 of the cookie
+    Column("user", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("used_at", Integer, nullable=False),
+)
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),  # SHA-256 of the token
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+)
+join_tokens = Table(
+    "join_tokens",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),  # SHA-256 of the token's secret
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+)
+defenders = Table(
+    "defenders",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),  # SHA-256 of the certificate
+    Column("enrolled_at", Integer, nullable=False),
+    Column("seen_at", Integer, nullable=False, default=0),
+    Column("sent_at", Integer, nullable=False, default=0),
+    Column("version", Text, nullable=False, default=""),
+    Column("kernel", Text, nullable=False, default=""),
+    Column("system", Text, nullable=False, default=""),
+    Column("applied", JSON, nullable=True),
+    Column("conditions", JSON, nullable=False, default=list),
+)
+settings = Table(
+    "settings",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("containers", Boolean, nullable=False),
+    Column("hosts", Boolean, nullable=False),
+)
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Integer, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", JSON, nullable=False),
+)
+
+# -- flow history ------------------------------------------------------------------------------
+
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("defender", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("addresses", JSON, nullable=False),
+    Column("heard_at", Integer, nullable=False),  # arrival of the last batch
+    Column("told_at", Integer, nullable=False),  # the newest `sent_at` that spoke of instances
+    Column("unknown_instances", Integer, nullable=False),
+)
+marks = Table(
+    "marks",
+    metadata,
+    Column("defender", Text, primary_key=True),
+    Column("incarnation", Text, primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    Column("updated_at", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("defender", Text, primary_key=True),
+    Column("incarnation", Text, primary_key=True),
+    Column("first", Integer, primary_key=True),
+    Column("last", Integer, nullable=False),
+    Column("flows", Integer, nullable=False),
+    Column("at", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("cluster", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+)
+Index("nodes_kind", nodes.c.kind)
+instances = Table(
+    "instances",
+    metadata,
+    Column("defender", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("node", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("tag", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("addresses", JSON, nullable=False),
+    Column("ports", JSON, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Integer, nullable=False),
+    Column("stopped_at", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("instances_node", instances.c.node)
+Index("instances_stopped", instances.c.stopped_at)
+edges = Table(
+    "edges",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("source", Integer, nullable=False),
+    Column("target", Integer, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("protocol", Text, nullable=False),
+    Column("first_seen", Integer, nullable=False),
+    Column("last_seen", Integer, nullable=False),
+    UniqueConstraint("source", "target", "port", "protocol"),
+)
+Index("edges_target", edges.c.target)
+Index("edges_last_seen", edges.c.last_seen)
+
+
+def _buckets(name: str) -> Table:
+    # The start comes first: Radar reads a range of time over all edges.
+    table = Table(
+        name,
+        metadata,
+        Column("start", Integer, primary_key=True),
+        Column("edge", Integer, primary_key=True),
+        Column("connections", Integer, nullable=False),
+        Column("found", Integer, nullable=False),
+        Column("first_seen", Integer, nullable=False),
+        Column("last_seen", Integer, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    Index(f"{name}_edge", table.c.edge)
+    return table
+
+
+minutes = _buckets("minutes")
+hours = _buckets("hours")
+days = _buckets("days")
+edge_peers = Table(
+    "edge_peers",
+    metadata,
+    Column("edge", Integer, primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("seen_at", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+edge_processes = Table(
+    "edge_processes",
+    metadata,
+    Column("edge", Integer, primary_key=True),
+    Column("side", Text, primary_key=True),
+    Column("host", Text, primary_key=True),
+    Column("executable", Text, primary_key=True),
+    Column("command", Text, primary_key=True),
+    Column("user", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("seen_at", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
