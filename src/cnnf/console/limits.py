@@ -1,13 +1,16 @@
 """The Console's named maxima; what happens at each is said beside it."""
 
+#: Units.
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
-#: How long flow history is kept at each resolution; older buckets are expired.
+#: How long minute buckets of flow history are kept: 7 days.
 MINUTES_KEPT_MS = 7 * DAY_MS
+#: How long hour buckets are kept: 30 days.
 HOURS_KEPT_MS = 30 * DAY_MS
-DAYS_KEPT_MS = 396 * DAY_MS  # 13 months
+#: How long day buckets are kept: 13 months.
+DAYS_KEPT_MS = 396 * DAY_MS
 #: Stopped instances stay for the side panel as long as hours are kept.
 INSTANCES_KEPT_MS = HOURS_KEPT_MS
 #: A Defender not heard of for a day no longer says what runs now.
@@ -15,12 +18,13 @@ DEFENDER_SILENT_MS = DAY_MS
 
 #: Rows that one expiry step deletes, so that ingest never waits long for it (~20 ms).
 EXPIRE_ROWS_MAX = 5_000
+#: Seconds between two expiries.
 EXPIRE_EVERY_S = 60.0
 
 #: A Defender's clock may run ahead this far; later times are taken as the time of arrival.
 CLOCK_AHEAD_MS = 5 * MINUTE_MS
 
-#: Kept per edge for the side panel; the longest unseen goes first.
+#: Addresses and example processes kept per edge for the side panel; the longest unseen go first.
 PEER_ADDRESSES_MAX = 50
 PROCESSES_MAX = 8
 #: Unmanaged addresses that get nodes of their own; later ones share the node `unmanaged`.
@@ -43,13 +47,16 @@ RADAR_NAMES_MAX = 32
 DETAIL_INSTANCES_MAX = 200
 DETAIL_EDGES_MAX = 500
 
-#: Windows that Radar can be asked for.
+#: The shortest and the longest window that Radar can be asked for.
 WINDOW_MIN_MS = 5 * MINUTE_MS
 WINDOW_MAX_MS = 31 * DAY_MS
 
-#: Live streams. One more than this is answered with 503.
+#: Live streams of Radar, and different views among them. One more is answered with 503.
 RADAR_STREAMS_MAX = 200
 RADAR_FEEDS_MAX = 32
+#: A stream is ended after this long: its reader comes back, and is asked again who it is.
+RADAR_STREAM_S_MAX = 900.0
+#: Streams to Defenders. One more is answered with 503.
 DEFENDER_STREAMS_MAX = 10_000
 #: Changes kept for a stream that comes back (at 2 a second, a minute and a half).
 RADAR_RING_MAX = 200
@@ -60,6 +67,7 @@ RADAR_EVERY_S_MIN = 0.4
 RADAR_EVERY_S_MAX = 15.0
 #: A feed is kept this long without readers, so that a page that reloads is replayed.
 RADAR_FEED_IDLE_S = 60.0
+#: Seconds without an event after which a stream says that it is still there.
 KEEPALIVE_RADAR_S = 15.0
 KEEPALIVE_DEFENDER_S = 10.0
 
@@ -68,7 +76,7 @@ DEFENDER_LIVE_MS = 30_000
 
 #: The body of an API request; of a batch see `cnnf.protocol.limits`.
 API_BODY_BYTES_MAX = 64 * 1024
-#: Connections of one listener; further ones are answered with 503.
+#: Connections of each listener; further ones are answered with 503.
 CONNECTIONS_MAX = 2_000
 DEFENDER_CONNECTIONS_MAX = 20_000
 
@@ -76,36 +84,42 @@ DEFENDER_CONNECTIONS_MAX = 20_000
 WRITE_QUEUE_MAX = 1_000
 #: Jobs that share one commit.
 WRITE_GROUP_MAX = 64
+#: Reading threads, and reads that wait for one; further ones are answered with 503.
 READERS = 4
 READ_QUEUE_MAX = 200
 
 #: Sessions end after 12 h without use and after 7 days in any case.
 SESSION_IDLE_MS = 12 * HOUR_MS
 SESSION_MAX_MS = 7 * DAY_MS
+#: Sessions at once; the longest unused end.
 SESSIONS_MAX = 1_000
 #: Use is noted at most this often, so that reading does not write.
 SESSION_TOUCH_MS = 5 * MINUTE_MS
+#: A join token is good for an hour; so many may wait to be used.
 JOIN_TOKEN_MS = HOUR_MS
 JOIN_TOKENS_MAX = 1_000
+#: Defenders that may be enrolled.
 DEFENDERS_MAX = 20_000
 
-#: Failed logins (and enrolments) from one address within a minute.
+#: Failed logins (and enrolments) from one address within the window; more are answered with 429.
 ATTEMPTS_MAX = 10
 ATTEMPTS_WINDOW_MS = MINUTE_MS
 #: Addresses remembered for that; the longest unseen goes first.
 ATTEMPTS_KEYS_MAX = 4_096
 
+#: Lengths of what comes with a login.
 PASSWORD_CHARS_MAX = 256
 USER_CHARS_MAX = 64
+#: Entries of one page of the audit log, and of the log; the oldest go first.
 AUDIT_PAGE_MAX = 500
 AUDIT_ROWS_MAX = 100_000
 
-#: Certificates: the authority for ten years, the server's renewed when 30 days are left,
-#: a Defender's for a year.
+#: Validity of certificates in days, and how many are left when the server's is renewed.
 AUTHORITY_DAYS = 3_650
 SERVER_DAYS = 365
 SERVER_RENEW_DAYS = 30
 DEFENDER_DAYS = 365
+#: A Defender's signing request.
 REQUEST_CHARS_MAX = 8_192
 
 #: Seconds from SIGTERM until open connections are cut.

@@ -147,7 +147,6 @@ async def create_token(account: Admin, use: Use) -> JoinToken:
 @router.post(
     "/enrol",
     summary="Join",
-    status_code=201,
     responses=documented(403, 429),
     openapi_extra={"security": []},
 )

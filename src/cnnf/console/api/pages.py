@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, PlainTextResponse, Response
+from starlette.convertors import Convertor, register_url_convertor
 
 from cnnf.console.api.errors import error_response
 
@@ -13,6 +14,20 @@ _FILES = frozenset(
     {".css", ".html", ".ico", ".js", ".json", ".map", ".png", ".svg", ".txt", ".woff2"}
 )
 
+
+class _PagePath(Convertor[str]):
+    """Every path but those of the two interfaces: what is not there is missing, not a page."""
+
+    regex = "(?!(?:api|defender)(?:/|$)).*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("page", _PagePath())
 router = APIRouter(include_in_schema=False)
 
 
@@ -22,11 +37,9 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/{path:path}")
+@router.get("/{path:page}")
 async def page(path: str, request: Request) -> Response:
-    """A file of the pages, or their entry. Never for `/api` and `/defender`."""
-    if path.split("/", 1)[0] in ("api", "defender"):
-        return error_response(404, f"there is no /{path:.200}")
+    """A file of the pages, or their entry for the paths that they route themselves."""
     entry = PAGES / "index.html"
     if not entry.is_file():
         return PlainTextResponse(_NOT_BUILT, status_code=503)

@@ -170,7 +170,8 @@ class RadarFeeds:
                 yield await _whole(feed, reader)
             for data in replayed or []:
                 yield data
-            while not self._stopping.is_set():
+            ends = time.monotonic() + limits.RADAR_STREAM_S_MAX
+            while not self._stopping.is_set() and time.monotonic() < ends:
                 if reader.lost:
                     yield sse.event("resync", b"{}")
                     yield await _whole(feed, reader)

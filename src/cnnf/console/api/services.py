@@ -23,7 +23,7 @@ class Liveness:
 
     def __init__(self) -> None:
         self._streams: Counter[str] = Counter()
-        self._heard_at: dict[str, int] = {}
+        self._heard_at: dict[str, int] = {}  # of enrolled Defenders only
 
     def heard(self, defender: str, now: int) -> None:
         """A batch came."""
