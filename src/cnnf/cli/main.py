@@ -5,7 +5,7 @@ import sys
 import typer
 
 from cnnf import __version__
-from cnnf.cli import console, demo
+from cnnf.cli import clean, console, defender, demo, up
 from cnnf.cli.failure import Failure, report
 
 app = typer.Typer(
@@ -18,8 +18,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("up")(up.up)
 app.add_typer(console.app, name="console")
+app.add_typer(defender.app, name="defender")
 app.add_typer(demo.app, name="demo")
+app.command("clean")(clean.clean)
 
 
 def _version(value: bool) -> None:

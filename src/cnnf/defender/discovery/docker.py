@@ -245,7 +245,9 @@ class _Session:
                 self._missed = False
                 await self._reconcile()
             try:
-                event = await asyncio.wait_for(self._inbox.get(), limits.RECONCILE_S)
+                # Not wait_for: until Python 3.12 it can swallow a cancellation.
+                async with asyncio.timeout(limits.RECONCILE_S):
+                    event = await self._inbox.get()
             except TimeoutError:
                 await self._reconcile()
                 continue

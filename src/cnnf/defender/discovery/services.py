@@ -141,6 +141,21 @@ class Processes:
                     return 0
         return 0
 
+    def holders(self, inodes: frozenset[int], pids: list[int]) -> dict[int, int]:
+        """Socket inode -> the first of these processes that has it open, in one pass over them."""
+        wanted = {f"socket:[{inode}]": inode for inode in inodes}
+        found: dict[int, int] = {}
+        budget = limits.DESCRIPTORS_SCAN_MAX
+        for pid in pids[: limits.PROCESSES_SCAN_MAX]:
+            for target in self._descriptors(pid):
+                budget -= 1
+                inode = wanted.pop(target, 0)
+                if inode:
+                    found[inode] = pid
+            if not wanted or budget <= 0:
+                break
+        return found
+
     def _descriptors(self, pid: int) -> Iterator[str]:
         directory = f"{self._proc}/{pid}/fd"
         try:

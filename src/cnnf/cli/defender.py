@@ -1,0 +1,96 @@
+"""`cnnf defender`: the Defender as a program of its own."""
+
+import asyncio
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnf.cli.failure import Failure
+from cnnf.cli.lifetime import end_with_parent, require_root
+from cnnf.cli.logging import log_to_stderr
+
+app = typer.Typer(no_args_is_help=True, help="The Defender: the agent on this host.")
+
+DEFAULT_DIRECTORY = Path("/var/lib/cnnf/defender")
+
+Directory = Annotated[
+    Path, typer.Option("--directory", help="Where the Defender keeps its identity and settings.")
+]
+Networks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--container-network",
+        help="A container network that no engine tells about (CIDR); may be given repeatedly.",
+    ),
+]
+Queue = Annotated[int, typer.Option(help="First NFQUEUE number.", min=0, max=65_000)]
+Queues = Annotated[int, typer.Option(help="Packet loops; 0: one a core, at most 4.", min=0, max=64)]
+LogGroup = Annotated[int, typer.Option(help="NFLOG group.", min=1, max=65_535)]
+MarkMask = Annotated[str, typer.Option(help="Four neighbouring bits of the packet mark.")]
+FailClosed = Annotated[
+    bool, typer.Option("--fail-closed", help="Drop what a full queue cannot take.")
+]
+DockerSocket = Annotated[Path, typer.Option(help="The Docker Engine's socket.")]
+HostName = Annotated[str, typer.Option(help="This host's name; empty: the system's own.")]
+
+
+@app.command()
+def run(
+    directory: Directory = DEFAULT_DIRECTORY,
+    container_network: Networks = None,
+    queue: Queue = 8030,
+    queues: Queues = 0,
+    log_group: LogGroup = 8030,
+    mark_mask: MarkMask = "0x3c00",
+    fail_closed: FailClosed = False,
+    docker_socket: DockerSocket = Path("/var/run/docker.sock"),
+    host_name: HostName = "",
+) -> None:
+    """Run the Defender until SIGTERM or Ctrl-C. It must have joined a Console before."""
+    require_root("cnnf defender run")
+    end_with_parent()
+    log_to_stderr()
+    # Imported late: `cnnf --help` need not load the kernel's adapters.
+    from cnnf.defender.daemon import Defender, Options
+    from cnnf.defender.kernel.errors import KernelError
+    from cnnf.defender.link.errors import LinkError
+    from cnnf.defender.netlink.errors import NetlinkError
+    from cnnf.policy.errors import InvalidValueError
+
+    options = Options(
+        directory=directory,
+        queue_first=queue,
+        queue_count=queues,
+        mark_mask=_parse_mask(mark_mask),
+        log_group=log_group,
+        fail_closed=fail_closed,
+        docker_socket=docker_socket,
+        networks=tuple(_parse_network(text) for text in container_network or ()),
+        host_name=host_name,
+    )
+
+    async def work() -> None:
+        await Defender(options).run(lambda: print("Defender ready", flush=True))
+
+    try:
+        asyncio.run(work())
+    except (KernelError, LinkError, NetlinkError, InvalidValueError) as error:
+        raise Failure(str(error), hint="`cnnf doctor` says what this host lacks.") from error
+
+
+def _parse_network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text, strict=False)
+    except ValueError as error:
+        raise Failure(
+            f"--container-network: {text!r} is no network; write 10.1.0.0/24", exit_code=2
+        ) from error
+
+
+def _parse_mask(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError as error:
+        raise Failure(f"--mark-mask: {text!r} is no number; write 0x3c00", exit_code=2) from error

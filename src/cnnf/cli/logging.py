@@ -1,0 +1,24 @@
+"""Where the programs log to: standard error, one line an event, no secrets."""
+
+import logging as standard
+import sys
+
+import structlog
+
+
+def log_to_stderr(*, verbose: bool = False) -> None:
+    """Set up logging once, at the start of a long-running command."""
+    level = standard.DEBUG if verbose else standard.INFO
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+    )
+    standard.basicConfig(
+        level=standard.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s"
+    )

@@ -1,0 +1,177 @@
+"""From addresses and sockets to named ends: what a sighting becomes.
+
+Pure: what the adapters have found out (who owns a socket, who listens where, which addresses are
+this host's) is handed in. An end that can't be told stays an address; nothing is guessed.
+"""
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address, ip_address
+from typing import NamedTuple
+
+import msgspec
+
+from cnnf.defender.core.addressbook import AddressBook
+from cnnf.policy.addresses import is_internet
+from cnnf.protocol.messages import Endpoint, Process
+
+_ANY = (bytes(4), bytes(16))
+_MAPPED = bytes(10) + b"\xff\xff"
+#: What Docker's own forwarder is called; its second connection is the first one's other half.
+PROXY = "docker-proxy"
+
+
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow as the kernel told it. Packed addresses; milliseconds since the epoch.
+
+    `source` is empty when only the cgroup is known. `cgroup` 0 means that the flow is not one of
+    this host's own sockets, or that its socket could not be found.
+    """
+
+    source: bytes = b""
+    cgroup: int = 0
+    inode: int = 0
+    destination: bytes
+    port: int
+    connections: int = 0
+    found: int = 0
+    first_seen: int
+    last_seen: int
+
+
+class Owner(NamedTuple):
+    """The local end behind a socket: an instance's id, the program's name, and an example."""
+
+    instance: str
+    program: str
+    process: Process | None
+
+
+class Ends(NamedTuple):
+    """A sighting's two ends, its port as the destination has it, and the local process."""
+
+    source: Endpoint
+    destination: Endpoint
+    port: int
+    process: Process | None
+
+
+class Unnamed(NamedTuple):
+    """An address in a container network that discovery has not named (yet)."""
+
+    ends: Ends
+
+
+class Listeners:
+    """Who listens on this host: (address, port) -> instance. Replaced as a whole when read anew."""
+
+    def __init__(self, entries: Iterable[tuple[bytes, int, Owner]] = ()) -> None:
+        self._by_port: dict[int, dict[bytes, Owner]] = {}
+        for address, port, owner in entries:
+            self._by_port.setdefault(port, {})[plain(address)] = owner
+
+    def find(self, address: bytes, port: int) -> Owner | None:
+        """The listener that a connection to this address and port reaches."""
+        at = self._by_port.get(port)
+        if not at:
+            return None
+        exact = at.get(address)
+        if exact is not None:
+            return exact
+        # `::` also takes IPv4 unless told otherwise; a listener on 0.0.0.0 is the closer match.
+        for any_address in _ANY if len(address) == 4 else _ANY[1:]:
+            if any_address in at:
+                return at[any_address]
+        return None
+
+    def has_port(self, port: int) -> bool:
+        """Does anything listen on this port?"""
+        return port in self._by_port
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known around a sighting when it is attributed."""
+
+    book: AddressBook
+    host_addresses: frozenset[bytes]
+    listeners: Listeners
+    owners: Mapping[tuple[int, int], Owner]
+
+
+def plain(address: bytes) -> bytes:
+    """The packed address; an IPv4-mapped IPv6 address is that IPv4 address."""
+    return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
+
+
+def attribute(sighting: Sighting, around: Surroundings) -> Ends | Unnamed | None:
+    """Name both ends. None when the sighting is the second half of another one (a forwarder's).
+
+    `Unnamed` when a container's name is missing that discovery may still bring.
+    """
+    owner = around.owners.get((sighting.cgroup, sighting.inode)) if sighting.cgroup else None
+    source = _source(sighting, owner, around)
+    destination, port = _destination(sighting, around)
+    forwarded = owner is not None and owner.program == PROXY and destination.instance
+    if forwarded and around.book.is_published(destination.instance, port):
+        return None
+    process = owner.process if owner is not None else None
+    ends = Ends(source, destination, port, process)
+    waiting = (source, sighting.source), (destination, sighting.destination)
+    if any(_awaits_name(endpoint, address, around) for endpoint, address in waiting):
+        return Unnamed(ends)
+    return ends
+
+
+def is_local(address: bytes, around: Surroundings) -> bool:
+    """Is the address this host's own or one of its containers'?"""
+    return _is_host(address, around.host_addresses) or around.book.in_network(address)
+
+
+def in_limited_view(sighting: Sighting, around: Surroundings) -> bool:
+    """Would the limited view show it: local at both ends, or from here to the internet?"""
+    if sighting.source and not is_local(sighting.source, around):
+        return False
+    if is_local(sighting.destination, around):
+        return True
+    return is_internet(ip_address(plain(sighting.destination)))
+
+
+def _source(sighting: Sighting, owner: Owner | None, around: Surroundings) -> Endpoint:
+    address = plain(sighting.source)
+    text = str(ip_address(address)) if address else ""
+    if owner is not None and owner.instance:
+        return Endpoint(address=text, instance=owner.instance)
+    if address and not _is_host(address, around.host_addresses):
+        return Endpoint(address=text, instance=around.book.owner(address, sighting.first_seen))
+    if not text:
+        # Counted by a cgroup that is gone and names nothing: it was this host, that much is sure.
+        text = "127.0.0.1" if len(sighting.destination) == 4 else "::1"
+    return Endpoint(address=text)
+
+
+def _destination(sighting: Sighting, around: Surroundings) -> tuple[Endpoint, int]:
+    address = plain(sighting.destination)
+    text = str(ip_address(address))
+    if not _is_host(address, around.host_addresses):
+        instance = around.book.owner(address, sighting.last_seen)
+        return Endpoint(address=text, instance=instance), sighting.port
+    listener = around.listeners.find(address, sighting.port)
+    if listener is None or listener.program == PROXY:
+        published = around.book.published(sighting.port)
+        if published is not None:
+            return Endpoint(address=text, instance=published.container), published.port
+    return Endpoint(address=text, instance=listener.instance if listener else ""), sighting.port
+
+
+def _awaits_name(endpoint: Endpoint, address: bytes, around: Surroundings) -> bool:
+    if endpoint.instance or not address:
+        return False
+    own = _is_host(plain(address), around.host_addresses)
+    return not own and around.book.in_network(plain(address))
+
+
+def _is_host(address: bytes, host_addresses: frozenset[bytes]) -> bool:
+    if address in host_addresses:
+        return True
+    if len(address) == 4:
+        return address[0] == 127
+    return IPv6Address(address).is_loopback

@@ -1,0 +1,69 @@
+"""Flows that wait for the next batch: merged, bounded, in the order they were first seen."""
+
+from cnnf.defender.core.attribution import Ends, Sighting
+from cnnf.defender.core.limits import PENDING_FLOWS_MAX
+from cnnf.protocol.messages import Endpoint, Flow, Process
+
+#: Source and destination, each as its instance or else its address, and the port.
+_Key = tuple[str, str, int]
+
+
+class _Entry:
+    __slots__ = ("connections", "destination", "first", "found", "last", "process", "source")
+
+    def __init__(self, ends: Ends, first: int) -> None:
+        self.source, self.destination = ends.source, ends.destination
+        self.process: Process | None = ends.process
+        self.connections = self.found = self.last = 0
+        self.first = first
+
+
+class FlowTable:
+    """What was seen and not yet handed over. `lost` counts connections beyond the bound."""
+
+    def __init__(self) -> None:
+        self._entries: dict[_Key, _Entry] = {}
+        self.lost = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, ends: Ends, sighting: Sighting) -> None:
+        """Merge a sighting whose ends are named."""
+        key = (_name(ends.source), _name(ends.destination), ends.port)
+        entry = self._entries.get(key)
+        if entry is None:
+            if len(self._entries) >= PENDING_FLOWS_MAX:
+                self.lost += sighting.connections
+                return
+            entry = self._entries[key] = _Entry(ends, sighting.first_seen)
+        entry.connections += sighting.connections
+        entry.found += sighting.found
+        entry.first = min(entry.first, sighting.first_seen)
+        entry.last = max(entry.last, sighting.last_seen)
+        entry.process = ends.process or entry.process
+        # A later sighting may know the address that a count by cgroup did not.
+        if not entry.source.address and ends.source.address:
+            entry.source = ends.source
+
+    def take(self, most: int) -> list[Flow]:
+        """Remove and return at most `most` flows, oldest first."""
+        keys = list(self._entries)[:most]
+        return [_flow(key, self._entries.pop(key)) for key in keys]
+
+
+def _name(endpoint: Endpoint) -> str:
+    return endpoint.instance or endpoint.address
+
+
+def _flow(key: _Key, entry: _Entry) -> Flow:
+    return Flow(
+        source=entry.source,
+        destination=entry.destination,
+        port=key[2],
+        connections=entry.connections,
+        found=entry.found,
+        first_seen=entry.first,
+        last_seen=max(entry.first, entry.last),
+        process=entry.process,
+    )

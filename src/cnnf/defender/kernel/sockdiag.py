@@ -1,0 +1,112 @@
+"""Sockets of one network namespace, asked from the kernel.
+
+`SocketOwner` is the packet loop's: one question while a SYN waits (7 µs), never an exception.
+`SocketTable` is the daemon's: listeners and living connections.
+"""
+
+import socket
+import struct
+
+from cnnf.defender.kernel.sockets import NETLINK_SOCK_DIAG, NetlinkSocket
+from cnnf.defender.netlink import inet_diag
+from cnnf.defender.netlink.errors import NetlinkError
+from cnnf.defender.netlink.inet_diag import Socket
+from cnnf.defender.netlink.messages import NLMSG_DONE, NLMSG_ERROR, messages
+
+#: The loop never waits longer for an answer. The kernel answers from within the send itself, so
+#: anything beyond means that it will not.
+_ANSWER_TIMEOUT = struct.pack("@ll", 0, 50_000)
+_READ_BYTES = 65_536
+
+
+class SocketOwner:
+    """Finds the local socket behind a SYN that is on its way out."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG
+        )
+        self._socket.bind((0, 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _ANSWER_TIMEOUT)
+        self._sequence = 0
+
+    def find(
+        self, source: bytes, source_port: int, destination: bytes, port: int, out_device: int
+    ) -> Socket | None:
+        """The socket, None when it can't be told: then the flow is unattributed, never guessed.
+
+        First exactly; then as bound to the device it leaves by; then, since a destination that was
+        translated is not the one the socket knows, by its source port among those connecting.
+        """
+        try:
+            for device in (0, out_device):
+                found = self._exact(source, source_port, destination, port, device)
+                if found is not None:
+                    return found
+            return self._by_source_port(len(source), source_port)
+        except (OSError, NetlinkError):
+            return None
+
+    def _exact(
+        self, source: bytes, source_port: int, destination: bytes, port: int, device: int
+    ) -> Socket | None:
+        self._sequence += 1
+        self._socket.send(
+            inet_diag.exact(self._sequence, source, source_port, destination, port, device)
+        )
+        while True:
+            for kind, _, sequence, payload in messages(self._socket.recv(_READ_BYTES)):
+                if sequence == self._sequence:
+                    return None if kind == NLMSG_ERROR else inet_diag.decode_socket(payload)
+
+    def _by_source_port(self, address_length: int, source_port: int) -> Socket | None:
+        found: list[Socket] = []
+        families = (
+            (inet_diag.AF_INET, inet_diag.AF_INET6)
+            if address_length == 4
+            else (inet_diag.AF_INET6,)
+        )
+        for family in families:
+            self._sequence += 1
+            request = inet_diag.dump_by_source_port(
+                self._sequence, family, 1 << inet_diag.TCP_SYN_SENT, source_port
+            )
+            self._socket.send(request)
+            found += self._answers()
+        return found[0] if len(found) == 1 else None
+
+    def _answers(self) -> list[Socket]:
+        found: list[Socket] = []
+        while True:
+            for kind, _, sequence, payload in messages(self._socket.recv(_READ_BYTES)):
+                if sequence != self._sequence:
+                    continue
+                if kind in (NLMSG_DONE, NLMSG_ERROR):
+                    return found
+                found.append(inet_diag.decode_socket(payload))
+
+
+class SocketTable:
+    """Dumps the TCP sockets of the namespace it was made in."""
+
+    def __init__(self) -> None:
+        self._netlink = NetlinkSocket(NETLINK_SOCK_DIAG)
+
+    def close(self) -> None:
+        """Close the netlink socket."""
+        self._netlink.close()
+
+    def listeners(self) -> list[Socket]:
+        """Every listening socket. Raises NetlinkError, OSError."""
+        return self._dump(1 << inet_diag.TCP_LISTEN)
+
+    def established(self) -> list[Socket]:
+        """Every established connection, each end that is here. Raises NetlinkError, OSError."""
+        return self._dump(1 << inet_diag.TCP_ESTABLISHED)
+
+    def _dump(self, states: int) -> list[Socket]:
+        sockets: list[Socket] = []
+        for family in (inet_diag.AF_INET, inet_diag.AF_INET6):
+            request = inet_diag.dump(self._netlink.sequence(), family, states)
+            sockets += map(inet_diag.decode_socket, self._netlink.dump("inet_diag", request))
+        return sockets

@@ -1,0 +1,79 @@
+"""The limited view's eyes: reads copies of SYNs from NFLOG, in batches; nothing waits for it."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+
+import structlog
+
+from cnnf.defender.kernel.sockets import confirm, packet_socket
+from cnnf.defender.netlink import nflog
+from cnnf.defender.netlink.errors import NetlinkError
+from cnnf.defender.netlink.nflog import LoggedPacket
+
+_log = structlog.get_logger(__name__)
+
+_BUFFER_BYTES = 8 * 1024 * 1024
+_COPY_BYTES = 128
+_BATCH_BYTES = 65_536
+_BATCH_PACKETS_MAX = 32
+_BATCH_TIMEOUT_MS = 100
+#: Batches read in one go before other work gets its turn.
+_READS_MAX = 32
+
+
+class Watch:
+    """Reads one NFLOG group from inside the event loop."""
+
+    def __init__(
+        self, group: int, on_packet: Callable[[LoggedPacket], None], on_lost: Callable[[], None]
+    ) -> None:
+        self._group = group
+        self._on_packet = on_packet
+        self._on_lost = on_lost
+        self._socket: socket.socket | None = None
+
+    def start(self) -> None:
+        """Bind the group and begin to read. Raises KernelRefused, OSError."""
+        sock = packet_socket(_BUFFER_BYTES)
+        # Unlike for the queue, here a loss is only known by the error.
+        sock.setsockopt(270, 5, 0)
+        confirm(sock, f"binding log group {self._group}", nflog.bind(self._group, 1))
+        settings = nflog.configure(
+            self._group,
+            2,
+            copy_bytes=_COPY_BYTES,
+            buffer_bytes=_BATCH_BYTES,
+            timeout_ms=_BATCH_TIMEOUT_MS,
+            packets_max=_BATCH_PACKETS_MAX,
+        )
+        confirm(sock, f"configuring log group {self._group}", settings)
+        sock.setblocking(False)
+        self._socket = sock
+        asyncio.get_running_loop().add_reader(sock, self._read)
+
+    def stop(self) -> None:
+        """Stop reading and give the group back."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def _read(self) -> None:
+        assert self._socket is not None
+        for _ in range(_READS_MAX):
+            try:
+                data = self._socket.recv(_BATCH_BYTES * 2)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self._on_lost()
+                continue
+            try:
+                for packet in nflog.decode_packets(data):
+                    self._on_packet(packet)
+            except NetlinkError as error:
+                _log.warning("log batch can't be read", error=str(error))

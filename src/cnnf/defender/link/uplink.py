@@ -1,0 +1,157 @@
+"""The two connections to the Console: batches up, settings down. Both retry for ever, bounded.
+
+Nothing here decides anything: batches come from the outbox and stay there until acknowledged;
+settings are handed on as they come.
+"""
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable
+
+import httpx
+import structlog
+
+from cnnf.defender.core.outbox import Outbox, Parcel
+from cnnf.defender.link.credentials import said
+from cnnf.protocol.codec import CONTENT_TYPE, decode_json
+from cnnf.protocol.errors import ProtocolError
+from cnnf.protocol.messages import Ack, Settings
+
+_log = structlog.get_logger(__name__)
+
+_RETRY_FIRST_SECONDS = 0.25
+_RETRY_MAX_SECONDS = 10.0
+_POST_TIMEOUT = httpx.Timeout(15.0, connect=5.0)
+#: The Console sends a comment every 10 s; three missed ones and the stream is made anew.
+_STREAM_TIMEOUT = httpx.Timeout(35.0, connect=5.0)
+_LINE_BYTES_MAX = 65_536
+
+#: Answers that will never be different for the same batch.
+_NEVER = frozenset({400, 413, 415, 422, 426})
+
+
+class Uplink:
+    """One Defender's link. `on_refused` is told why the Console will not take a batch."""
+
+    def __init__(
+        self,
+        url: str,
+        tls: ssl.SSLContext,
+        outbox: Outbox,
+        *,
+        incarnation: str,
+        on_settings: Callable[[Settings], None],
+        on_refused: Callable[[str], None],
+    ) -> None:
+        self._url = url
+        self._tls = tls
+        self._outbox = outbox
+        self._incarnation = incarnation
+        self._on_settings = on_settings
+        self._on_refused = on_refused
+        self._posted = asyncio.Event()
+        self._idle = asyncio.Event()
+        self.reachable = False
+
+    def notify(self) -> None:
+        """There is something in the outbox."""
+        self._posted.set()
+
+    async def drained(self, timeout_seconds: float) -> bool:
+        """Wait until everything is acknowledged; False when time is up first."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while len(self._outbox):
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def send_for_ever(self) -> None:
+        """Post batches, oldest first, each until it is acknowledged or refused for good."""
+        wait = _RETRY_FIRST_SECONDS
+        async with self._client(_POST_TIMEOUT) as client:
+            while True:
+                parcel = self._outbox.first()
+                if parcel is None:
+                    self._idle.set()
+                    await self._posted.wait()
+                    self._posted.clear()
+                    continue
+                if await self._post(client, parcel):
+                    wait = _RETRY_FIRST_SECONDS
+                else:
+                    await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                    wait = min(wait * 2, _RETRY_MAX_SECONDS)
+
+    async def listen_for_ever(self) -> None:
+        """Follow the stream of settings, from the start again whenever it breaks."""
+        wait = _RETRY_FIRST_SECONDS
+        async with self._client(_STREAM_TIMEOUT) as client:
+            while True:
+                try:
+                    async with client.stream("GET", f"{self._url}/defender/v1/stream") as answer:
+                        if answer.status_code == 200:
+                            wait = _RETRY_FIRST_SECONDS
+                            await self._follow(answer)
+                        else:
+                            _log.warning("settings stream refused", status=answer.status_code)
+                except (httpx.HTTPError, OSError) as error:
+                    _log.info("settings stream ended", error=str(error) or type(error).__name__)
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                wait = min(wait * 2, _RETRY_MAX_SECONDS)
+
+    def _client(self, timeout: httpx.Timeout) -> httpx.AsyncClient:
+        return httpx.AsyncClient(verify=self._tls, timeout=timeout, trust_env=False)
+
+    async def _post(self, client: httpx.AsyncClient, parcel: Parcel) -> bool:
+        """True when the outbox may go on to the next batch."""
+        try:
+            answer = await client.post(
+                f"{self._url}/defender/v1/batches",
+                content=parcel.data,
+                headers={"content-type": CONTENT_TYPE},
+            )
+        except (httpx.HTTPError, OSError) as error:
+            if self.reachable:
+                _log.warning("Console can't be reached", error=str(error) or type(error).__name__)
+            self.reachable = False
+            return False
+        self.reachable = True
+        if answer.status_code == 200:
+            try:
+                ack = decode_json(answer.content, Ack)
+            except ProtocolError as error:
+                _log.error("Console's answer is no acknowledgement", error=str(error))
+                return False
+            if ack.incarnation == self._incarnation:
+                self._outbox.acknowledged(ack.sequence)
+                return True
+            return False
+        reason = f"batch {parcel.sequence}: {answer.status_code} {said(answer.content)}"
+        _log.warning("Console refused", reason=reason)
+        if answer.status_code in _NEVER:
+            self._on_refused(reason)
+            self._outbox.refused(parcel.sequence)
+            return True
+        return False
+
+    async def _follow(self, answer: httpx.Response) -> None:
+        event, data = "", ""
+        async for line in answer.aiter_lines():
+            if len(line) > _LINE_BYTES_MAX:
+                return
+            field, _, value = line.partition(":")
+            if field == "event":
+                event = value.strip()
+            elif field == "data":
+                data = value.strip()
+            elif not line:
+                if event == "settings":
+                    try:
+                        self._on_settings(decode_json(data, Settings))
+                    except ProtocolError as error:
+                        _log.error("settings can't be read", error=str(error))
+                event = data = ""

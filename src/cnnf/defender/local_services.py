@@ -1,0 +1,200 @@
+"""The host's own side of connections: which service a socket belongs to, and who listens where.
+
+Called by the observer in a worker thread (reading /proc takes milliseconds on a busy host), one
+call at a time. A cgroup that names a unit or a container is looked up once; sockets of other
+cgroups one by one, since only the process tells the program.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+
+import msgspec
+
+from cnnf.defender.core.attribution import Listeners, Owner
+from cnnf.defender.core.limits import SERVICES_MAX
+from cnnf.defender.core.services import UNKNOWN, ServiceName, service_name
+from cnnf.defender.discovery.services import Cgroups, Processes
+from cnnf.defender.kernel.sockdiag import SocketTable
+from cnnf.defender.netlink.inet_diag import Socket
+from cnnf.protocol.limits import PORTS_MAX
+from cnnf.protocol.messages import Instance
+
+#: Owners of single sockets that are remembered: as many as can be in one report, a few times over.
+_OWNERS_MAX = 20_000
+#: Processes that were found lately and are asked first about the next socket.
+_RECENT_MAX = 64
+#: A service that neither runs nor listens any more is gone after this time.
+_LINGER_SECONDS = 20.0
+
+
+class _Service(msgspec.Struct):
+    """A service that was seen. `pids` are processes that were seen in it, newest last."""
+
+    name: str
+    by: str
+    cgroup: str
+    pids: list[int]
+    ports: set[int]
+    started_at: int
+    alive_at: float
+
+
+class LocalServices:
+    """Names of sockets of this network namespace, with what that needs remembered."""
+
+    def __init__(self, cgroups: Cgroups, processes: Processes) -> None:
+        self._cgroups = cgroups
+        self._processes = processes
+        self._sockets = SocketTable()
+        self._by_cgroup: dict[int, Owner] = {}
+        self._by_inode: OrderedDict[int, Owner] = OrderedDict()
+        self._recent: list[int] = []
+        self._services: dict[str, _Service] = {}
+
+    def close(self) -> None:
+        """Close the sockets that ask the kernel."""
+        self._sockets.close()
+
+    @property
+    def named(self) -> set[int]:
+        """The ids of the cgroups that tell a service by themselves."""
+        return set(self._by_cgroup)
+
+    def owners(self, sockets: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Owner]:
+        """The owner of each (cgroup id, inode); nobody is said, not guessed."""
+        return {key: self._owner(*key) for key in set(sockets)}
+
+    def listeners(self) -> Listeners:
+        """Who listens here now; also keeps the services' ports. Raises NetlinkError, OSError."""
+        found = self._sockets.listeners()
+        missing = frozenset(
+            sock.inode
+            for sock in found
+            if sock.cgroup not in self._by_cgroup and sock.inode not in self._by_inode
+        )
+        if missing:
+            self._find_holders(found, missing)
+        for service in self._services.values():
+            service.ports = set()
+        entries = []
+        for sock in found:
+            owner = self._owner(sock.cgroup, sock.inode)
+            entries.append((sock.source, sock.source_port, owner))
+            known = self._services.get(owner.instance)
+            if known is not None:
+                known.ports.add(sock.source_port)
+                known.alive_at = time.monotonic()
+        return Listeners(entries)
+
+    def listening_sockets(self) -> list[Socket]:
+        """The listening sockets of this namespace. Raises NetlinkError, OSError."""
+        return self._sockets.listeners()
+
+    def established(self) -> list[Socket]:
+        """The living connections of this namespace. Raises NetlinkError, OSError."""
+        return self._sockets.established()
+
+    def instances(self, addresses: list[str]) -> list[Instance]:
+        """The services that run now, as the Console is told about them."""
+        now = time.monotonic()
+        for key, service in list(self._services.items()):
+            if self._lives(service):
+                service.alive_at = now
+            elif now - service.alive_at > _LINGER_SECONDS:
+                del self._services[key]
+        return [
+            Instance(
+                id=key,
+                kind="service",
+                name=service.name,
+                addresses=addresses,
+                ports=sorted(service.ports)[:PORTS_MAX],
+                pid=service.pids[0] if service.pids else 0,
+                started_at=service.started_at,
+            )
+            for key, service in self._services.items()
+        ]
+
+    def _owner(self, cgroup: int, inode: int) -> Owner:
+        known = self._by_cgroup.get(cgroup) or self._by_inode.get(inode)
+        if known is not None:
+            if known.instance in self._services:
+                self._services[known.instance].alive_at = time.monotonic()
+            return known
+        path = self._cgroups.path(cgroup)
+        pid = self._processes.holder(inode, self._recent) if inode else 0
+        if not pid and path and inode:
+            pid = self._processes.holder(inode, self._cgroups.processes(path))
+        return self._remember(cgroup, inode, path, pid)
+
+    def _find_holders(self, found: list[Socket], missing: frozenset[int]) -> None:
+        """All listeners' processes in one pass over /proc instead of one for each."""
+        holders = self._processes.holders(missing, self._processes.all())
+        for sock in found:
+            if sock.inode in missing:
+                path = self._cgroups.path(sock.cgroup)
+                self._remember(sock.cgroup, sock.inode, path, holders.get(sock.inode, 0))
+
+    def _remember(self, cgroup: int, inode: int, path: str, pid: int) -> Owner:
+        process = None
+        # What the socket's own cgroup says holds for every socket of that cgroup.
+        service = service_name(path, "")
+        by_cgroup = service.by != "program"
+        if pid:
+            self._recent = [pid, *(one for one in self._recent if one != pid)][:_RECENT_MAX]
+            found = self._processes.of(pid)
+            process = found.process
+            if not by_cgroup:
+                service = found.service
+        program = PurePath(process.executable).name if process else service.name
+        owner = Owner(_instance_id(service), program, process)
+        if by_cgroup:
+            self._by_cgroup[cgroup] = owner
+        elif inode and owner.instance:
+            self._by_inode[inode] = owner
+            if len(self._by_inode) > _OWNERS_MAX:
+                self._by_inode.popitem(last=False)
+        if owner.instance and service.by != "container":
+            self._note(owner.instance, service, path, pid)
+        return owner
+
+    def _note(self, key: str, service: ServiceName, path: str, pid: int) -> None:
+        known = self._services.get(key)
+        if known is None:
+            if len(self._services) >= SERVICES_MAX:
+                return
+            known = self._services[key] = _Service(
+                service.name, service.by, path, [], set(), _started_ms(pid), time.monotonic()
+            )
+        known.alive_at = time.monotonic()
+        if pid and pid not in known.pids:
+            known.pids = [*known.pids, pid][-_RECENT_MAX:]
+
+    def _lives(self, service: _Service) -> bool:
+        if service.by == "unit":
+            running = self._cgroups.processes(service.cgroup)
+            service.pids = [pid for pid in service.pids if pid in running] or running[-1:]
+        else:
+            service.pids = [pid for pid in service.pids if _exists(pid)]
+        return bool(service.pids)
+
+
+def _instance_id(service: ServiceName) -> str:
+    if service.by == "container":
+        return service.container
+    return f"service:{service.name}" if service.name != UNKNOWN else ""
+
+
+def _exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def _started_ms(pid: int) -> int:
+    """When the process started, ms; now when it can't be told."""
+    try:
+        # The directory's time is the process's start as far as /proc keeps it.
+        return int(Path(f"/proc/{pid}").stat().st_ctime * 1000)
+    except OSError:
+        return int(time.time() * 1000)

@@ -1,0 +1,116 @@
+"""inet_diag: the kernel's own answer to "whose socket is this?".
+
+From `linux/inet_diag.h` and `linux/sock_diag.h`. A socket's cgroup is what it was when the socket
+was made, as the inode of the v2 cgroup (attribute 21).
+"""
+
+import struct
+from typing import NamedTuple
+
+from cnnf.defender.netlink.errors import Truncated
+from cnnf.defender.netlink.messages import NLM_F_DUMP, NLM_F_REQUEST, attribute, message
+
+SOCK_DIAG_BY_FAMILY = 20
+
+AF_INET, AF_INET6 = 2, 10
+_TCP = 6
+
+TCP_ESTABLISHED, TCP_SYN_SENT, TCP_LISTEN = 1, 2, 10
+
+_ATTR_REQUEST_BYTECODE = 1
+_ATTR_CGROUP_ID = 21
+_NO_COOKIE = b"\xff" * 8
+_ATTR = struct.Struct("=HH")
+
+_BC_S_EQ = 11
+_BYTECODE_OP = struct.Struct("=BBH")
+
+#: `struct inet_diag_msg`: family, state, timer, retrans, then the socket id (ports in network
+#: order, 16 bytes an address, interface, cookie), then expires, rqueue, wqueue, uid, inode.
+_MESSAGE = struct.Struct(">BBBB HH 16s 16s")
+_TAIL = struct.Struct("=IIIII")
+_MESSAGE_LENGTH = 72
+
+
+class Socket(NamedTuple):
+    """A TCP socket. Addresses are packed (4 or 16 bytes); `cgroup` is 0 when unknown."""
+
+    state: int
+    source: bytes
+    source_port: int
+    destination: bytes
+    port: int
+    uid: int
+    inode: int
+    cgroup: int
+
+
+def _request(
+    family: int,
+    states: int,
+    source: bytes,
+    source_port: int,
+    destination: bytes,
+    port: int,
+    device: int,
+) -> bytes:
+    return (
+        struct.pack("=BBBxI", family, _TCP, 0, states)
+        + struct.pack(">HH", source_port, port)
+        + source.ljust(16, b"\0")
+        + destination.ljust(16, b"\0")
+        + struct.pack("=I", device)
+        + _NO_COOKIE
+    )
+
+
+def exact(
+    sequence: int,
+    source: bytes,
+    source_port: int,
+    destination: bytes,
+    port: int,
+    device: int = 0,
+) -> bytes:
+    """Ask for the socket with exactly these ends; `device` is the interface it is bound to.
+
+    An IPv4 question also finds IPv6 sockets that speak IPv4 (mapped addresses).
+    """
+    family = AF_INET if len(source) == 4 else AF_INET6
+    body = _request(family, 0xFFFFFFFF, source, source_port, destination, port, device)
+    return message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, sequence, body)
+
+
+def dump(sequence: int, family: int, states: int) -> bytes:
+    """Ask for every TCP socket of a family in one of `states` (a bit mask of 1 << state)."""
+    body = _request(family, states, b"", 0, b"", 0, 0)
+    return message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, sequence, body)
+
+
+def dump_by_source_port(sequence: int, family: int, states: int, source_port: int) -> bytes:
+    """Ask for the sockets whose local port is `source_port`; the kernel does the filtering."""
+    # One comparison: equal -> 12 bytes on, which is the end (accept); else 16, past it (reject).
+    # The second op of a port comparison carries the port in its `no` field.
+    bytecode = _BYTECODE_OP.pack(_BC_S_EQ, 8, 12) + _BYTECODE_OP.pack(0, 0, source_port)
+    body = _request(family, states, b"", 0, b"", 0, 0) + attribute(_ATTR_REQUEST_BYTECODE, bytecode)
+    return message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, sequence, body)
+
+
+def decode_socket(payload: bytes) -> Socket:
+    """The socket in one answer's payload. Raises Truncated."""
+    if len(payload) < _MESSAGE_LENGTH:
+        raise Truncated(f"inet_diag: {len(payload)} bytes, at least {_MESSAGE_LENGTH}")
+    family, state, _, _, source_port, port, source, destination = _MESSAGE.unpack_from(payload, 0)
+    _, _, _, uid, inode = _TAIL.unpack_from(payload, 52)
+    length = 4 if family == AF_INET else 16
+    cgroup, at, end = 0, _MESSAGE_LENGTH, len(payload)
+    while at + 4 <= end:
+        size, kind = _ATTR.unpack_from(payload, at)
+        if size < 4 or at + size > end:
+            raise Truncated(f"inet_diag: attribute {kind} at {at} says {size} bytes")
+        if kind == _ATTR_CGROUP_ID and size == 12:
+            cgroup = int.from_bytes(payload[at + 4 : at + 12], "little")
+        at += (size + 3) & ~3
+    return Socket(
+        state, source[:length], source_port, destination[:length], port, uid, inode, cgroup
+    )

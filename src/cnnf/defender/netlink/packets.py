@@ -1,0 +1,83 @@
+"""Who talks to whom in an IP packet's first bytes: addresses and ports of a TCP segment.
+
+RFC 791, RFC 8200 (extension headers), RFC 9293. Used by the packet loop and the NFLOG reader, so
+input is whatever an attacker can put on the wire: any length, any header chain.
+"""
+
+from typing import NamedTuple
+
+TCP = 6
+
+#: Extension headers that may stand before TCP: hop-by-hop, routing, destination options, mobility,
+#: HIP, shim6. Their length is in units of 8 bytes, not counting the first 8.
+_EXTENSIONS = frozenset({0, 43, 60, 135, 139, 140})
+_FRAGMENT = 44
+_AUTHENTICATION = 51
+#: More headers than a sane packet has; a chain of 8-byte headers within 512 bytes has 57.
+_EXTENSIONS_MAX = 64
+
+
+class Segment(NamedTuple):
+    """The ends of a TCP segment: packed addresses (4 or 16 bytes) and ports."""
+
+    source: bytes
+    destination: bytes
+    source_port: int
+    port: int
+
+
+def parse_segment(data: bytes | bytearray, offset: int, end: int) -> Segment | None:
+    """The segment in `data[offset:end]`, or None when its ports can't be found there."""
+    if end - offset < 1:
+        return None
+    version = data[offset] >> 4
+    if version == 4:
+        return _parse_v4(data, offset, end)
+    if version == 6:
+        return _parse_v6(data, offset, end)
+    return None
+
+
+def _parse_v4(data: bytes | bytearray, offset: int, end: int) -> Segment | None:
+    if end - offset < 20:
+        return None
+    ports = offset + (data[offset] & 0x0F) * 4
+    fragment = (data[offset + 6] & 0x1F) << 8 | data[offset + 7]
+    if ports < offset + 20 or ports + 4 > end or data[offset + 9] != TCP or fragment:
+        return None
+    return Segment(
+        bytes(data[offset + 12 : offset + 16]),
+        bytes(data[offset + 16 : offset + 20]),
+        data[ports] << 8 | data[ports + 1],
+        data[ports + 2] << 8 | data[ports + 3],
+    )
+
+
+def _parse_v6(data: bytes | bytearray, offset: int, end: int) -> Segment | None:
+    if end - offset < 40:
+        return None
+    kind = data[offset + 6]
+    at = offset + 40
+    for _ in range(_EXTENSIONS_MAX):
+        if kind == TCP:
+            break
+        if at + 8 > end:
+            return None
+        if kind in _EXTENSIONS:
+            length = 8 + data[at + 1] * 8
+        elif kind == _AUTHENTICATION:
+            length = 8 + data[at + 1] * 4
+        elif kind == _FRAGMENT and not (data[at + 2] << 8 | data[at + 3]) & 0xFFF8:
+            length = 8
+        else:
+            return None
+        kind = data[at]
+        at += length
+    if kind != TCP or at + 4 > end:
+        return None
+    return Segment(
+        bytes(data[offset + 8 : offset + 24]),
+        bytes(data[offset + 24 : offset + 40]),
+        data[at] << 8 | data[at + 1],
+        data[at + 2] << 8 | data[at + 3],
+    )

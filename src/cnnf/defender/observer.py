@@ -1,0 +1,306 @@
+"""From what the kernel tells to flows between named ends: the Defender's middle.
+
+One task owns everything here. Reports of the packet loops, logged packets, counts of finished
+generations and connections found at start come in as sightings; lookups that read /proc run in one
+worker thread; what is named goes to the flow table, what discovery has not named yet waits a while.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+from ipaddress import ip_address
+
+import structlog
+
+from cnnf.defender.core.addressbook import AddressBook
+from cnnf.defender.core.attribution import (
+    Listeners,
+    Owner,
+    Sighting,
+    Surroundings,
+    Unnamed,
+    attribute,
+    in_limited_view,
+    is_local,
+)
+from cnnf.defender.core.containers import Container
+from cnnf.defender.core.existing import NamespaceSockets, merge
+from cnnf.defender.core.flows import FlowTable
+from cnnf.defender.core.limits import NAME_WAIT_MS, PENDING_FLOWS_MAX
+from cnnf.defender.core.observations import Report
+from cnnf.defender.core.ruleset import Scopes
+from cnnf.defender.core.tallies import Tally
+from cnnf.defender.kernel import bridges, namespaces
+from cnnf.defender.kernel.errors import KernelError
+from cnnf.defender.kernel.sockdiag import SocketOwner, SocketTable
+from cnnf.defender.kernel.sockets import NETLINK_NETFILTER, NetlinkSocket
+from cnnf.defender.local_services import LocalServices
+from cnnf.defender.netlink import conntrack
+from cnnf.defender.netlink.errors import NetlinkError
+from cnnf.defender.netlink.inet_diag import AF_INET, AF_INET6
+from cnnf.defender.netlink.nflog import LoggedPacket
+from cnnf.defender.netlink.nfqueue import OUTPUT
+from cnnf.defender.netlink.packets import parse_segment
+from cnnf.protocol.messages import Instance
+
+_log = structlog.get_logger(__name__)
+
+#: Sightings attributed in one go, between which other tasks get their turn.
+_BATCH_MAX = 1_000
+#: How often waiting sightings are tried again.
+_RETRY_SECONDS = 0.1
+#: A listener that is missing is looked for again at most this often.
+_LISTENERS_SECONDS = 0.2
+
+
+class Observer:
+    """Names sightings. `on_named` is told which cgroups name a service by themselves."""
+
+    def __init__(
+        self,
+        book: AddressBook,
+        services: LocalServices,
+        on_named: Callable[[set[int]], None],
+    ) -> None:
+        self.flows = FlowTable()
+        self._book = book
+        self._services = services
+        self._on_named = on_named
+        self._sightings: deque[Sighting] = deque()
+        self._waiting: deque[tuple[int, Sighting]] = deque()
+        self._arrived = asyncio.Event()
+        self._listeners = Listeners()
+        self._listeners_at = 0.0
+        self._host_addresses: frozenset[bytes] = frozenset()
+        self._log_owner = SocketOwner()
+        self._worker = asyncio.Lock()
+        self.lost = 0
+
+    @property
+    def host_addresses(self) -> list[str]:
+        """This host's addresses but loopback and link-local ones."""
+        parsed = sorted(map(ip_address, self._host_addresses), key=lambda one: (one.version, one))
+        return [str(one) for one in parsed if not one.is_loopback and not one.is_link_local]
+
+    def take_report(self, report: Report) -> None:
+        """A packet loop's flows."""
+        for seen in report.flows:
+            self._put(
+                Sighting(
+                    source=seen.source,
+                    cgroup=seen.cgroup,
+                    inode=seen.inode,
+                    destination=seen.destination,
+                    port=seen.port,
+                    connections=seen.count,
+                    first_seen=seen.first_seen,
+                    last_seen=seen.last_seen,
+                )
+            )
+
+    def take_logged(self, packet: LoggedPacket) -> None:
+        """A SYN of the limited view; its socket is looked up at once, while it is connecting."""
+        segment = parse_segment(packet.payload, 0, len(packet.payload))
+        if segment is None:
+            return
+        owner = None
+        if packet.hook == OUTPUT:
+            owner = self._log_owner.find(
+                segment.source,
+                segment.source_port,
+                segment.destination,
+                segment.port,
+                packet.out_device,
+            )
+        now_ms = _now_ms()
+        self._put(
+            Sighting(
+                source=segment.source,
+                cgroup=owner.cgroup if owner else 0,
+                inode=owner.inode if owner else 0,
+                destination=segment.destination,
+                port=segment.port,
+                connections=1,
+                first_seen=now_ms,
+                last_seen=now_ms,
+            )
+        )
+
+    def take_tallies(self, tallies: list[Tally], since_ms: int) -> None:
+        """What the kernel counted by itself since `since_ms`."""
+        now_ms = _now_ms()
+        for tally in tallies:
+            self._put(
+                Sighting(
+                    source=tally.source,
+                    cgroup=tally.cgroup,
+                    destination=tally.destination,
+                    port=tally.port,
+                    connections=tally.packets,
+                    first_seen=since_ms,
+                    last_seen=now_ms,
+                )
+            )
+
+    def names_changed(self) -> None:
+        """Discovery has news: what waits for a name may have one."""
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Attribute for ever."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RETRY_SECONDS if self._waiting else None):
+                    await self._arrived.wait()
+            self._arrived.clear()
+            await self.attribute_all()
+
+    async def attribute_all(self) -> None:
+        """Attribute everything that has arrived, and what waits where its time has come."""
+        while self._sightings:
+            batch = [
+                self._sightings.popleft() for _ in range(min(_BATCH_MAX, len(self._sightings)))
+            ]
+            await self._attribute(batch, wait=True)
+        now_ms = _now_ms()
+        waiting, self._waiting = self._waiting, deque()
+        expired = [sighting for until, sighting in waiting if until <= now_ms]
+        retried = [(until, sighting) for until, sighting in waiting if until > now_ms]
+        if retried:
+            await self._retry(retried)
+        if expired:
+            await self._attribute(expired, wait=False)
+
+    async def refresh(self) -> list[Instance]:
+        """Read the host's addresses, listeners and services anew. Raises NetlinkError, OSError."""
+        try:
+            addresses = await asyncio.to_thread(bridges.host_addresses)
+            self._host_addresses = frozenset(addresses)
+        except KernelError as error:
+            _log.warning("host addresses can't be read", error=str(error))
+        await self._read_listeners()
+        async with self._worker:
+            return await asyncio.to_thread(self._services.instances, self.host_addresses)
+
+    async def find_existing(self, scopes: Scopes) -> None:
+        """Report connections that were there before us, each once."""
+        containers = list(self._book.containers.values())
+        async with self._worker:
+            sightings = await asyncio.to_thread(self._existing, containers)
+        around = self._around()
+        for sighting in sightings:
+            if not any(is_local(end, around) for end in (sighting.source, sighting.destination)):
+                continue
+            enabled = scopes.hosts or scopes.containers
+            if enabled or in_limited_view(sighting, around):
+                self._put(sighting)
+
+    def _put(self, sighting: Sighting) -> None:
+        if len(self._sightings) >= PENDING_FLOWS_MAX:
+            self.lost += sighting.connections
+            return
+        self._sightings.append(sighting)
+        self._arrived.set()
+
+    async def _attribute(self, batch: list[Sighting], *, wait: bool) -> None:
+        keys = {(one.cgroup, one.inode) for one in batch if one.cgroup}
+        owners: dict[tuple[int, int], Owner] = {}
+        if keys:
+            async with self._worker:
+                owners = await asyncio.to_thread(self._services.owners, keys)
+            self._on_named(self._services.named)
+        if self._misses_listener(batch):
+            with contextlib.suppress(NetlinkError, OSError):
+                await self._read_listeners()
+        around = self._around(owners)
+        now_ms = _now_ms()
+        for sighting in batch:
+            ends = attribute(sighting, around)
+            if isinstance(ends, Unnamed):
+                if wait:
+                    self._waiting.append((now_ms + NAME_WAIT_MS, sighting))
+                    continue
+                ends = ends.ends
+            if ends is not None:
+                self.flows.add(ends, sighting)
+
+    async def _retry(self, waiting: list[tuple[int, Sighting]]) -> None:
+        """Attribute what discovery has named by now; the rest waits on."""
+        around = self._around()
+        ready = []
+        for until, sighting in waiting:
+            if isinstance(attribute(sighting, around), Unnamed):
+                self._waiting.append((until, sighting))
+            else:
+                ready.append(sighting)
+        if ready:
+            await self._attribute(ready, wait=False)
+
+    def _around(self, owners: dict[tuple[int, int], Owner] | None = None) -> Surroundings:
+        return Surroundings(
+            book=self._book,
+            host_addresses=self._host_addresses,
+            listeners=self._listeners,
+            owners=owners or {},
+        )
+
+    def _misses_listener(self, batch: list[Sighting]) -> bool:
+        if time.monotonic() - self._listeners_at < _LISTENERS_SECONDS:
+            return False
+        around = self._around()
+        return any(
+            is_local(one.destination, around) and not self._listeners.has_port(one.port)
+            for one in batch
+        )
+
+    async def _read_listeners(self) -> None:
+        async with self._worker:
+            self._listeners = await asyncio.to_thread(self._services.listeners)
+        self._listeners_at = time.monotonic()
+
+    def _existing(self, containers: list[Container]) -> list[Sighting]:
+        own = namespaces.own_id()
+        found = [
+            NamespaceSockets(True, self._services.listening_sockets(), self._services.established())
+        ]
+        seen = {own}
+        for container in containers:
+            with contextlib.suppress(OSError, NetlinkError):
+                identity = namespaces.id_of(container.pid)
+                if identity not in seen:
+                    seen.add(identity)
+                    found.append(_sockets_of(container.pid))
+        return merge(found, _tracked(), _now_ms())
+
+
+def _sockets_of(pid: int) -> NamespaceSockets:
+    with namespaces.inside(f"/proc/{pid}/ns/net"):
+        table = SocketTable()
+    try:
+        return NamespaceSockets(False, table.listeners(), table.established())
+    finally:
+        table.close()
+
+
+def _tracked() -> list[conntrack.Tracked]:
+    """Every tracked connection; none where this kernel tracks none."""
+    netlink = NetlinkSocket(NETLINK_NETFILTER)
+    found: list[conntrack.Tracked] = []
+    try:
+        for family in (AF_INET, AF_INET6):
+            request = conntrack.dump(netlink.sequence(), family)
+            for payload in netlink.dump("conntrack", request):
+                entry = conntrack.decode_tracked(payload)
+                if entry is not None:
+                    found.append(entry)
+    except (NetlinkError, OSError) as error:
+        _log.info("conntrack can't be read", error=str(error))
+    finally:
+        netlink.close()
+    return found
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,68 @@
+"""Makes batches out of what is new and puts them on their way."""
+
+import time
+
+from cnnf.defender.core.conditions import Conditions
+from cnnf.defender.core.flows import FlowTable
+from cnnf.defender.core.inventory import Inventory
+from cnnf.defender.core.limits import HEARTBEAT_SECONDS
+from cnnf.defender.core.outbox import Outbox
+from cnnf.protocol.codec import encode_batch
+from cnnf.protocol.limits import BATCH_FLOWS_MAX
+from cnnf.protocol.messages import Batch, HostInfo, Settings
+
+
+class Publisher:
+    """One incarnation's batches. `host` and `applied` are set by the daemon as they change."""
+
+    def __init__(
+        self,
+        incarnation: str,
+        outbox: Outbox,
+        inventory: Inventory,
+        flows: FlowTable,
+        conditions: Conditions,
+    ) -> None:
+        self._incarnation = incarnation
+        self._outbox = outbox
+        self._inventory = inventory
+        self._flows = flows
+        self._conditions = conditions
+        self._published_at = 0.0
+        self._told: tuple[HostInfo | None, Settings | None] = (None, None)
+        self.host: HostInfo | None = None
+        self.applied: Settings | None = None
+
+    def publish(self) -> bool:
+        """Put one batch into the outbox if there is news or a heartbeat is due; True if so."""
+        now = time.monotonic()
+        told = (self.host, self.applied)
+        news = (
+            len(self._flows)
+            or self._inventory.has_news
+            or self._conditions.changed
+            or self._outbox.snapshot_due
+            or told != self._told
+        )
+        if not news and now - self._published_at < HEARTBEAT_SECONDS:
+            return False
+        snapshot = self._outbox.snapshot_due
+        flows = self._flows.take(BATCH_FLOWS_MAX)
+        batch = Batch(
+            incarnation=self._incarnation,
+            sequence=self._outbox.sequence(),
+            sent_at=time.time_ns() // 1_000_000,
+            host=self.host,
+            snapshot=snapshot,
+            instances=(
+                self._inventory.take_snapshot() if snapshot else self._inventory.take_news()
+            ),
+            flows=flows,
+            conditions=self._conditions.standing(),
+            applied=self.applied,
+            gap=self._outbox.gap,
+        )
+        self._outbox.put(encode_batch(batch), len(flows))
+        self._published_at = now
+        self._told = told
+        return True
