@@ -1,0 +1,1 @@
+"""Real things for tests: network namespaces and Docker Engines of our own, removed afterwards."""

@@ -1,0 +1,157 @@
+"""A Docker Engine of our own within a network namespace, with its own data, removed afterwards."""
+
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+
+from tests.lab.netns import Namespace, run
+
+#: Seconds the engine may take to start and to stop on a busy machine.
+START_S = 60.0
+STOP_S = 30.0
+
+BUSYBOX = Path("/bin/busybox")
+IMAGE = "lab/box:1.0"
+
+
+class Engine:
+    """One dockerd (which starts its own containerd) in `namespace`, its files in `place`."""
+
+    def __init__(self, namespace: Namespace, place: Path) -> None:
+        self.namespace = namespace
+        self._place = place
+        self.socket = place / "sock"
+        self.address = f"unix://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Raises AssertionError with the end of its log."""
+        self._place.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self._process = self.namespace.start(
+                *("dockerd", "--data-root", str(self._place / "data")),
+                *("--exec-root", str(self._place / "exec")),
+                *("--pidfile", str(self._place / "pid"), "-H", self.address),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                end = self._log.read_text(errors="replace")[-2000:]
+                raise AssertionError(f"dockerd did not start:\n{end}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it; its containers stop too."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+        self.socket.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Stop it and remove everything of it: processes, mounts, files."""
+        self.stop()
+        _remove_place(self._place)
+
+    def docker(self, *arguments: str, check: bool = True) -> str:
+        """Run the `docker` program against this engine."""
+        return run("docker", "-H", self.address, *arguments, check=check).strip()
+
+    def import_box(self) -> None:
+        """Make the image IMAGE: busybox and a shell, nothing fetched."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            archive.add(BUSYBOX, "bin/busybox")
+            for name in ("sh", "sleep", "nc", "echo", "ip", "cat"):
+                link = tarfile.TarInfo(f"bin/{name}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                archive.addfile(link)
+        command = ("docker", "-H", self.address, "import", "-", IMAGE)
+        subprocess.run(command, input=buffer.getvalue(), check=True, capture_output=True)
+
+    def run_box(self, *options: str, command: tuple[str, ...] = ("sleep", "600")) -> str:
+        """Start a container of IMAGE in the background; its id."""
+        return self.docker("run", "--detach", *options, IMAGE, *command)
+
+    @property
+    def _log(self) -> Path:
+        return self._place / "log"
+
+    def _answers(self) -> bool:
+        if not self.socket.exists():
+            return False
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket))) as client:
+            try:
+                return client.get("http://docker/_ping", timeout=5).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+
+def _remove_place(place: Path) -> None:
+    """Remove an engine's directory and what still holds on to it: processes and mounts."""
+    for pid in _leftovers(place):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for _ in range(3):
+        mounts = _mounts(place)
+        for mount in reversed(mounts):
+            run("umount", "-l", mount, check=False)
+        if not mounts:
+            break
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _leftovers(place: Path) -> list[int]:
+    """Processes that name the directory: a containerd or shims that outlived dockerd."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                program = words[0].rpartition(b"/")[2]
+                ours = any(f"{place}/".encode() in word for word in words)
+                if ours and program.startswith((b"containerd", b"dockerd", b"docker-proxy")):
+                    found.append(int(entry.name))
+    return found
+
+
+def _mounts(place: Path) -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    places = (line.split(" ")[4] for line in lines)
+    return [mounted for mounted in places if mounted.startswith(f"{place}/")]
+
+
+def remove_stale() -> None:
+    """Remove what engines of killed test runs left: `/tmp/cnnf-test-PID…` of processes gone."""
+    for place in Path("/tmp").glob("cnnf-test-*"):
+        match = re.fullmatch(r"cnnf-test-(\d+)(-.*)?", place.name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            _remove_place(place)
+
+
+def missing() -> str:
+    """What this machine lacks for an engine of our own; '' when it has all."""
+    if os.geteuid() != 0:
+        return "needs root"
+    lacking = [name for name in ("dockerd", "containerd", "docker") if not shutil.which(name)]
+    if not BUSYBOX.exists():
+        lacking.append("busybox-static")
+    return f"needs {', '.join(lacking)}" if lacking else ""
