@@ -1,0 +1,76 @@
+/** The pages' addresses. What is shown stands in the address, so that it can be sent to somebody. */
+
+import type { QueryClient } from "@tanstack/react-query";
+import {
+  createRootRouteWithContext,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  Outlet,
+  redirect,
+} from "@tanstack/react-router";
+import { ApiError } from "../api/client";
+import { parseRadarSearch } from "../features/radar/search";
+import { sessionQuery } from "../features/session/session";
+import { Failure } from "./Failure";
+import { queryClient } from "./query";
+import { Shell } from "./Shell";
+
+const root = createRootRouteWithContext<{ queryClient: QueryClient }>()({
+  component: Outlet,
+  errorComponent: Failure,
+});
+
+const login = createRoute({
+  getParentRoute: () => root,
+  path: "/login",
+  validateSearch: (search: Record<string, unknown>): { to?: string } => ({
+    to: typeof search.to === "string" && /^\/(?!\/)/.test(search.to) ? search.to : undefined,
+  }),
+  component: lazyRouteComponent(() => import("../features/session/LoginPage"), "LoginPage"),
+});
+
+const inside = createRoute({
+  getParentRoute: () => root,
+  id: "inside",
+  beforeLoad: async ({ context, location }) => {
+    try {
+      await context.queryClient.ensureQueryData(sessionQuery);
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) {
+        const to = location.href === "/" ? undefined : location.href;
+        throw redirect({ to: "/login", search: { to } });
+      }
+      throw error;
+    }
+  },
+  component: Shell,
+  errorComponent: Failure,
+});
+
+const home = createRoute({
+  getParentRoute: () => inside,
+  path: "/",
+  beforeLoad: () => {
+    throw redirect({ to: "/radar", search: parseRadarSearch({}) });
+  },
+});
+
+const radar = createRoute({
+  getParentRoute: () => inside,
+  path: "/radar",
+  validateSearch: parseRadarSearch,
+  component: lazyRouteComponent(() => import("../features/radar/RadarPage"), "RadarPage"),
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([login, inside.addChildren([home, radar])]),
+  context: { queryClient },
+  defaultNotFoundComponent: () => <Failure error={new Error("There is no such page.")} />,
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}

@@ -1,0 +1,244 @@
+import { Loader, Tabs, UnstyledButton } from "@mantine/core";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { get } from "../../api/client";
+import type {
+  Detail,
+  DetailEdge,
+  DetailInstance,
+  DetailProcess,
+  GraphNode,
+  View,
+} from "../../api/types";
+import { KindIcon } from "../../components/KindIcon";
+import { useNow } from "../../components/useNow";
+import { formatAgo, formatKind, formatNumber, formatState, plural } from "../../radar/format";
+import { Panel, Section } from "./Panel";
+import classes from "./Panel.module.css";
+import { PortTable } from "./PortTable";
+
+interface Props {
+  node: GraphNode;
+  view: View;
+  window: string;
+  /** When the graph was last brought up to date; the panel follows it. */
+  asOf: string;
+  onSelect: (node: string) => void;
+  onClose: () => void;
+}
+
+/** At most this often is a panel asked for again while the graph changes. */
+const REFRESH_MS = 4_000;
+
+/** One node in full: instances, edges on both sides, processes. */
+export function NodePanel({ node, view, window, onSelect, onClose }: Props) {
+  const { data, error, isPending } = useQuery({
+    queryKey: ["detail", view, window, node.id],
+    queryFn: () =>
+      get<Detail>(
+        `/radar/nodes/${encodeURIComponent(node.id)}?${new URLSearchParams({ view, window })}`,
+      ),
+    refetchInterval: REFRESH_MS,
+    placeholderData: (previous) =>
+      previous?.node.id === node.id ? keepPreviousData(previous) : undefined,
+  });
+  const counted = node.kind === "app" || node.kind === "service";
+  return (
+    <Panel
+      subject={node.id}
+      label={`${formatKind(node.kind)} ${node.name}`}
+      icon={<KindIcon kind={node.kind} size={20} />}
+      title={node.name}
+      subtitle={
+        <>
+          <span>{formatKind(node.kind)}</span>
+          {counted && <span>{plural(node.instances, "instance")}</span>}
+          {node.model.state !== null && <span>Model: {formatState(node.model.state)}</span>}
+          {node.internet && node.kind !== "internet" && <span>Talks to the internet</span>}
+          {node.found && <span>Found connected</span>}
+        </>
+      }
+      onClose={onClose}
+    >
+      {isPending && <Loader size="sm" mt="lg" aria-label="Loading" />}
+      {error !== null && (
+        <p role="alert" className={classes.dim}>
+          {error.message}
+        </p>
+      )}
+      {data !== undefined && (
+        <>
+          <Tags node={node} />
+          <Tabs defaultValue="instances" mt="md" keepMounted={false}>
+            <Tabs.List>
+              {counted && <Tabs.Tab value="instances">Instances</Tabs.Tab>}
+              <Tabs.Tab value="inbound">Inbound {data.inbound.length}</Tabs.Tab>
+              <Tabs.Tab value="outbound">Outbound {data.outbound.length}</Tabs.Tab>
+              <Tabs.Tab value="processes">Processes</Tabs.Tab>
+            </Tabs.List>
+            <Tabs.Panel value="instances" pt="md">
+              <Instances instances={data.instances} more={data.more_instances} />
+            </Tabs.Panel>
+            <Tabs.Panel value="inbound" pt="md">
+              <Edges edges={data.inbound} word="inbound" onSelect={onSelect} />
+            </Tabs.Panel>
+            <Tabs.Panel value="outbound" pt="md">
+              <Edges edges={data.outbound} word="outbound" onSelect={onSelect} />
+            </Tabs.Panel>
+            <Tabs.Panel value="processes" pt="md">
+              <Processes detail={data} />
+            </Tabs.Panel>
+          </Tabs>
+        </>
+      )}
+    </Panel>
+  );
+}
+
+function Tags({ node }: { node: GraphNode }) {
+  const facts = [
+    ["Tag", node.tags.join(", ")],
+    ["Project", node.projects.join(", ")],
+    ["Namespace", node.group.filter((part) => part !== "").join(" / ")],
+    ["Host", node.hosts.join(", ")],
+  ].filter(([, value]) => value !== "");
+  if (facts.length === 0) return null;
+  return (
+    <dl className={classes.facts} style={{ marginTop: 14 }}>
+      {facts.map(([word, value]) => (
+        <div key={word} style={{ display: "contents" }}>
+          <dt>{word}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function Instances({ instances, more }: { instances: DetailInstance[]; more: number }) {
+  const now = useNow(10_000);
+  if (instances.length === 0) return <p className={classes.dim}>None is known.</p>;
+  return (
+    <>
+      {instances.map((instance) => (
+        <div
+          key={`${instance.host} ${instance.id}`}
+          className={classes.card}
+          data-running={instance.running}
+        >
+          <div className={classes.row}>
+            <strong>{instance.title || instance.id}</strong>
+            <span className={classes.dim}>
+              {instance.running
+                ? instance.started_at === null
+                  ? "running"
+                  : `up since ${formatAgo(instance.started_at, now)}`
+                : "stopped"}
+            </span>
+          </div>
+          <dl className={classes.facts}>
+            <dt>Host</dt>
+            <dd>{instance.host}</dd>
+            {instance.addresses.length > 0 && (
+              <>
+                <dt>Address</dt>
+                <dd className={classes.mono}>{instance.addresses.join(", ")}</dd>
+              </>
+            )}
+            {instance.ports.length > 0 && (
+              <>
+                <dt>Listens on</dt>
+                <dd className={classes.mono}>{instance.ports.join(", ")}</dd>
+              </>
+            )}
+            {instance.container !== "" && (
+              <>
+                <dt>Container</dt>
+                <dd className={classes.mono} title={instance.container}>
+                  {instance.container.slice(0, 12)}
+                </dd>
+              </>
+            )}
+            {instance.pid > 0 && (
+              <>
+                <dt>Process id</dt>
+                <dd className={classes.mono}>{instance.pid}</dd>
+              </>
+            )}
+            {instance.tag !== "" && (
+              <>
+                <dt>Tag</dt>
+                <dd className={classes.mono}>{instance.tag}</dd>
+              </>
+            )}
+          </dl>
+        </div>
+      ))}
+      {more > 0 && <p className={classes.dim}>and {formatNumber(more)} more</p>}
+    </>
+  );
+}
+
+interface EdgesProps {
+  edges: DetailEdge[];
+  word: string;
+  onSelect: (node: string) => void;
+}
+
+function Edges({ edges, word, onSelect }: EdgesProps) {
+  if (edges.length === 0) {
+    return <p className={classes.dim}>No {word} connection in this window.</p>;
+  }
+  return edges.map((edge) => (
+    <div className={classes.card} key={edge.peer}>
+      <div className={classes.row}>
+        <UnstyledButton className={classes.peer} onClick={() => onSelect(edge.peer)}>
+          {edge.name}
+        </UnstyledButton>
+        <span className={classes.dim}>{formatKind(edge.kind)}</span>
+      </div>
+      <PortTable ports={edge.ports.map((part) => part.port)} />
+      {edge.ports.some((part) => part.addresses.length > 0) && (
+        <div className={classes.dim}>
+          Addresses: {[...new Set(edge.ports.flatMap((part) => part.addresses))].join(", ")}
+        </div>
+      )}
+    </div>
+  ));
+}
+
+function Processes({ detail }: { detail: Detail }) {
+  const now = useNow(10_000);
+  const own = new Map<string, DetailProcess>();
+  const collect = (edges: DetailEdge[], side: string) => {
+    for (const edge of edges) {
+      for (const process of edge.ports.flatMap((part) => part.processes)) {
+        if (process.side === side)
+          own.set(`${process.host} ${process.executable} ${process.pid}`, process);
+      }
+    }
+  };
+  collect(detail.outbound, "source");
+  collect(detail.inbound, "target");
+  const processes = [...own.values()].sort((a, b) => (a.seen_at < b.seen_at ? 1 : -1));
+  if (processes.length === 0) {
+    return <p className={classes.dim}>No process behind these connections is known.</p>;
+  }
+  return (
+    <Section title="Seen behind this node's connections" count={processes.length}>
+      {processes.map((process) => (
+        <div className={classes.card} key={`${process.host} ${process.executable} ${process.pid}`}>
+          <div className={classes.row}>
+            <strong className={classes.mono}>{process.executable || "unknown program"}</strong>
+            <span className={classes.dim}>{formatAgo(process.seen_at, now)}</span>
+          </div>
+          {process.command !== "" && <div className={classes.mono}>{process.command}</div>}
+          <div className={classes.dim}>
+            pid {process.pid}
+            {process.user !== "" && ` · ${process.user}`}
+            {process.host !== "" && ` · ${process.host}`}
+          </div>
+        </div>
+      ))}
+    </Section>
+  );
+}
