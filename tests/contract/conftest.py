@@ -41,10 +41,14 @@ def command(data_dir: Path, *arguments: str) -> list[str]:
     ]
 
 
+_running: list["RunningConsole"] = []
+
+
 class RunningConsole:
     """One Console process; `stop` ends it as a service manager would."""
 
     def __init__(self, data_dir: Path, *arguments: str) -> None:
+        _running.append(self)
         self.data_dir = data_dir
         self.url = f"http://127.0.0.1:{free_port()}"
         self.log = data_dir.parent / "console.log"
@@ -100,6 +104,14 @@ class RunningConsole:
             self.process.kill()
             self.process.wait()
         return time.monotonic() - started
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left() -> Iterator[None]:
+    """However a test ends, no Console outlives its module."""
+    yield
+    while _running:
+        _running.pop().stop()
 
 
 @pytest.fixture(scope="module")

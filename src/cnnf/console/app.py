@@ -67,6 +67,8 @@ def run(options: Options, tell: Tell) -> None:
         parse(options.listen, "--listen"),
         parse(options.defender_listen, "--defender-listen"),
     )
+    # Whatever is made from here on, by the database too, is readable by its owner only.
+    os.umask(0o077)
     directory = DataDirectory(options.data_dir)
     directory.inspect()
     with contextlib.ExitStack() as stack:
