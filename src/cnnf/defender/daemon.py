@@ -111,7 +111,9 @@ class Defender:
             on_report=self._reported,
             on_restart=self._loop_restarted,
         )
-        self._observer = Observer(self._book, self._services, self._loops.name_cgroups)
+        self._observer = Observer(
+            self._book, self._services, self._loops.name_cgroups, self._inventory.put
+        )
         self._watch = Watch(options.log_group, self._observer.take_logged, self._log_lost)
         plan = Plan(
             marks=marks_at(options.mark_mask),

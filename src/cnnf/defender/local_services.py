@@ -25,6 +25,8 @@ from cnnf.protocol.messages import Instance
 _OWNERS_MAX = 20_000
 #: Processes that were found lately and are asked first about the next socket.
 _RECENT_MAX = 64
+#: Processes that a quick look asks: a one-shot client is among the newest of its cgroup.
+_NEWEST = 12
 #: A service that neither runs nor listens any more is gone after this time.
 _LINGER_SECONDS = 20.0
 
@@ -52,6 +54,7 @@ class LocalServices:
         self._by_inode: OrderedDict[int, Owner] = OrderedDict()
         self._recent: list[int] = []
         self._services: dict[str, _Service] = {}
+        self._unannounced: set[str] = set()
 
     def close(self) -> None:
         """Close the sockets that ask the kernel."""
@@ -65,6 +68,19 @@ class LocalServices:
     def owners(self, sockets: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Owner]:
         """The owner of each (cgroup id, inode); nobody is said, not guessed."""
         return {key: self._owner(*key) for key in set(sockets)}
+
+    def look_quickly(self, cgroup: int, inode: int) -> None:
+        """Find a socket's owner among the newest processes, while it still lives.
+
+        Takes about a millisecond at most; a miss is no answer, `owners` looks everywhere.
+        """
+        if cgroup in self._by_cgroup or inode in self._by_inode or not inode:
+            return
+        path = self._cgroups.path(cgroup)
+        newest = self._cgroups.processes(path)[:_NEWEST] if path else []
+        pid = self._processes.holder(inode, newest)
+        if pid:
+            self._remember(cgroup, inode, path, pid)
 
     def listeners(self) -> Listeners:
         """Who listens here now; also keeps the services' ports. Raises NetlinkError, OSError."""
@@ -104,17 +120,14 @@ class LocalServices:
                 service.alive_at = now
             elif now - service.alive_at > _LINGER_SECONDS:
                 del self._services[key]
+        self._unannounced.clear()
+        return [_instance(key, one, addresses) for key, one in self._services.items()]
+
+    def take_new(self, addresses: list[str]) -> list[Instance]:
+        """Services that were seen for the first time since `instances` or the last call."""
+        new, self._unannounced = self._unannounced, set()
         return [
-            Instance(
-                id=key,
-                kind="service",
-                name=service.name,
-                addresses=addresses,
-                ports=sorted(service.ports)[:PORTS_MAX],
-                pid=service.pids[0] if service.pids else 0,
-                started_at=service.started_at,
-            )
-            for key, service in self._services.items()
+            _instance(key, self._services[key], addresses) for key in new if key in self._services
         ]
 
     def _owner(self, cgroup: int, inode: int) -> Owner:
@@ -168,6 +181,7 @@ class LocalServices:
             known = self._services[key] = _Service(
                 service.name, service.by, path, [], set(), _started_ms(pid), time.monotonic()
             )
+            self._unannounced.add(key)
         known.alive_at = time.monotonic()
         if pid and pid not in known.pids:
             known.pids = [*known.pids, pid][-_RECENT_MAX:]
@@ -179,6 +193,18 @@ class LocalServices:
         else:
             service.pids = [pid for pid in service.pids if _exists(pid)]
         return bool(service.pids)
+
+
+def _instance(key: str, service: _Service, addresses: list[str]) -> Instance:
+    return Instance(
+        id=key,
+        kind="service",
+        name=service.name,
+        addresses=addresses,
+        ports=sorted(service.ports)[:PORTS_MAX],
+        pid=service.pids[0] if service.pids else 0,
+        started_at=service.started_at,
+    )
 
 
 def _instance_id(service: ServiceName) -> str:

@@ -51,23 +51,31 @@ _log = structlog.get_logger(__name__)
 _BATCH_MAX = 1_000
 #: How often waiting sightings are tried again.
 _RETRY_SECONDS = 0.1
+#: Quick looks a second: at a millisecond each a tenth of one core.
+_QUICK_LOOKS_MAX = 100
 #: A listener that is missing is looked for again at most this often.
 _LISTENERS_SECONDS = 0.2
 
 
 class Observer:
-    """Names sightings. `on_named` is told which cgroups name a service by themselves."""
+    """Names sightings.
+
+    `on_named` is told which cgroups name a service by themselves, `on_service` of a service that
+    was seen for the first time.
+    """
 
     def __init__(
         self,
         book: AddressBook,
         services: LocalServices,
         on_named: Callable[[set[int]], None],
+        on_service: Callable[[Instance], None],
     ) -> None:
         self.flows = FlowTable()
         self._book = book
         self._services = services
         self._on_named = on_named
+        self._on_service = on_service
         self._sightings: deque[Sighting] = deque()
         self._waiting: deque[tuple[int, Sighting]] = deque()
         self._arrived = asyncio.Event()
@@ -76,6 +84,8 @@ class Observer:
         self._host_addresses: frozenset[bytes] = frozenset()
         self._log_owner = SocketOwner()
         self._worker = asyncio.Lock()
+        self._quick_since = 0.0
+        self._quick_looks = 0
         self.lost = 0
 
     @property
@@ -87,6 +97,8 @@ class Observer:
     def take_report(self, report: Report) -> None:
         """A packet loop's flows."""
         for seen in report.flows:
+            if seen.source and seen.inode:
+                self._look_quickly(seen.cgroup, seen.inode)
             self._put(
                 Sighting(
                     source=seen.source,
@@ -114,6 +126,8 @@ class Observer:
                 segment.port,
                 packet.out_device,
             )
+        if owner is not None:
+            self._look_quickly(owner.cgroup, owner.inode)
         now_ms = _now_ms()
         self._put(
             Sighting(
@@ -197,6 +211,15 @@ class Observer:
             if enabled or in_limited_view(sighting, around):
                 self._put(sighting)
 
+    def _look_quickly(self, cgroup: int, inode: int) -> None:
+        """Look for a short-lived process at once, within a bounded share of the event loop."""
+        now = time.monotonic()
+        if now - self._quick_since >= 1.0:
+            self._quick_since, self._quick_looks = now, 0
+        if self._quick_looks < _QUICK_LOOKS_MAX and not self._worker.locked():
+            self._quick_looks += 1
+            self._services.look_quickly(cgroup, inode)
+
     def _put(self, sighting: Sighting) -> None:
         if len(self._sightings) >= PENDING_FLOWS_MAX:
             self.lost += sighting.connections
@@ -214,6 +237,9 @@ class Observer:
         if self._misses_listener(batch):
             with contextlib.suppress(NetlinkError, OSError):
                 await self._read_listeners()
+        # An instance has to be told before or with its first flow, or the flow has no name.
+        for instance in self._services.take_new(self.host_addresses):
+            self._on_service(instance)
         around = self._around(owners)
         now_ms = _now_ms()
         for sighting in batch:

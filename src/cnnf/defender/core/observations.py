@@ -29,25 +29,31 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True):
-    """What a loop says: the generation it uses, flows, and its own counters since its start."""
+    """What a loop says: the generation it uses, flows, and its own counters since its start.
+
+    `held` is not 0 when packets of these flows are held until the daemon has looked at who sends
+    them, which it confirms by this number.
+    """
 
     generation: int
     flows: list[Seen]
     packets: int
     undecodable: int
     unaccounted: int
+    held: int = 0
 
 
 class Order(msgspec.Struct, frozen=True, array_like=True):
     """What a loop is told: the generation to remember in, and which cgroups name a service.
 
     A flow from any other cgroup is let through but not remembered, since its cgroup does not tell
-    its program. `named` and `unnamed` are changes.
+    its program. `named` and `unnamed` are changes. `looked` lets go what was held up to there.
     """
 
     generation: int
     named: list[int] = []
     unnamed: list[int] = []
+    looked: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()

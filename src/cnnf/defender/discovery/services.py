@@ -8,7 +8,7 @@ vanish between two reads; what cannot be read any more is unknown, never an erro
 import os
 import pwd
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -63,7 +63,7 @@ class Cgroups:
         text = _read(name, limits.CGROUP_PROCS_BYTES_MAX)
         # 0 is a process outside of this pid namespace.
         pids = {int(word) for word in text.split() if word.isdigit()} - {0}
-        return sorted(pids, reverse=True)[: limits.PROCESSES_SCAN_MAX]
+        return _newest_first(pids)[: limits.PROCESSES_SCAN_MAX]
 
     def _walk(self) -> None:
         now_s = self._clock_s()
@@ -126,7 +126,7 @@ class Processes:
         """Every process there is, the newest first, bounded."""
         with os.scandir(self._proc) as entries:
             pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
-        return sorted(pids, reverse=True)[: limits.PROCESSES_SCAN_MAX]
+        return _newest_first(pids)[: limits.PROCESSES_SCAN_MAX]
 
     def holder(self, inode: int, pids: list[int]) -> int:
         """The first of these processes that has the socket open; 0 when none has."""
@@ -202,6 +202,14 @@ class Processes:
             if len(self._users) > limits.USERS_MAX:
                 self._users.popitem(last=False)
         return self._users[uid]
+
+
+def _newest_first(pids: Iterable[int]) -> list[int]:
+    """By age as far as ids tell: they grow up to a bound and then begin again at the bottom."""
+    words = _read(Path("/proc/loadavg"), limits.PROC_BYTES_MAX).split()
+    # Its last word is the id that was given last.
+    last = int(words[-1]) if words and words[-1].isdigit() else 1 << 30
+    return sorted(pids, key=lambda pid: (pid > last, -pid))
 
 
 def cgroup2_mount(mountinfo: Path = Path("/proc/self/mountinfo")) -> Path | None:

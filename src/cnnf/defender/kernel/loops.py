@@ -184,6 +184,9 @@ class Loops:
                 loop.generation = report.generation
                 self._confirmed.set()
             self._on_report(report)
+            if report.held:
+                with contextlib.suppress(OSError):
+                    control.send(encode(Order(self._generation, looked=report.held)))
 
     def _count_out(self, loop: _Loop) -> None:
         if loop.last is not None:

@@ -13,11 +13,14 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 
 import msgspec
 
 from cnnf.defender.core.ledger import Ledger
 from cnnf.defender.core.limits import (
+    HOLD_MS,
+    HOLDS_PER_SECOND_MAX,
     LOOP_BURST_MAX,
     PACKET_COPY_BYTES,
     QUEUE_BUFFER_BYTES,
@@ -57,6 +60,9 @@ class PacketLoop:
         self._undecodable = 0
         self._reported_at_ms = 0
         self._owes_report = True
+        self._unknown = False
+        self._held: deque[tuple[int, int, bytes]] = deque()
+        self._holds = self._holds_lately = self._holds_since_ms = 0
         self._buffer = bytearray(65_536)
         self._socket = packet_socket(QUEUE_BUFFER_BYTES)
         confirm(self._socket, f"binding queue {queue}", nfqueue.bind(queue, 1))
@@ -87,9 +93,13 @@ class PacketLoop:
                     self._answer_burst()
                 elif descriptor == control and not self._take_orders():
                     return
+            if self._held:
+                self._let_go(0, _now_ms())
             self._report_if_due()
 
     def _timeout_ms(self) -> int | None:
+        if self._held:
+            return max(0, self._held[0][0] - _now_ms())
         if not self._ledger and not self._owes_report:
             return None
         return max(0, self._due_ms() - _now_ms())
@@ -112,9 +122,30 @@ class PacketLoop:
         except OSError:
             # ENOBUFS and the like: the kernel has counted it, and the next packet is waiting.
             self._owes_report = True
-        if verdicts:
-            self._packets += len(verdicts)
+        if not verdicts:
+            return
+        self._packets += len(verdicts)
+        if self._unknown and self._may_hold(now_ms):
+            # Somebody unknown is connecting: tell before answering, so that the process is still
+            # there when the daemon looks for it, however short it lives.
+            self._holds += 1
+            self._held.append((now_ms + HOLD_MS, self._holds, b"".join(verdicts)))
+            self._owes_report = True
+            self._report()
+        else:
             self._send(b"".join(verdicts))
+        self._unknown = False
+
+    def _may_hold(self, now_ms: int) -> bool:
+        if now_ms - self._holds_since_ms >= 1000:
+            self._holds_since_ms, self._holds_lately = now_ms, 0
+        self._holds_lately += 1
+        return self._holds_lately <= HOLDS_PER_SECOND_MAX
+
+    def _let_go(self, up_to: int, now_ms: int) -> None:
+        """Answer what was held up to this number, and whatever has been held long enough."""
+        while self._held and (self._held[0][1] <= up_to or self._held[0][0] <= now_ms):
+            self._send(self._held.popleft()[2])
 
     def _send(self, answers: bytes) -> None:
         try:
@@ -167,6 +198,7 @@ class PacketLoop:
         owner = self._owner.find(source, source_port, destination, port, packet.out_device)
         cgroup, inode = (owner.cgroup, owner.inode) if owner else (0, 0)
         named = cgroup in self._named
+        self._unknown = self._unknown or not named
         key = (
             (_OUTPUT, b"", destination, port, cgroup, 0)
             if named
@@ -194,7 +226,10 @@ class PacketLoop:
             self._generation = order.generation
             self._named.update(order.named)
             self._named.difference_update(order.unnamed)
-            self._owes_report = True
+            if order.looked:
+                self._let_go(order.looked, _now_ms())
+            else:
+                self._owes_report = True
 
     def _report_if_due(self) -> None:
         if not self._ledger and not self._owes_report:
@@ -202,7 +237,10 @@ class PacketLoop:
         now_ms = _now_ms()
         if now_ms < self._due_ms() and not self._ledger.full:
             return
-        self._reported_at_ms = now_ms
+        self._report()
+
+    def _report(self) -> None:
+        self._reported_at_ms = _now_ms()
         while self._ledger or self._owes_report:
             flows = self._ledger.take(REPORT_FLOWS_MAX)
             report = Report(
@@ -211,6 +249,7 @@ class PacketLoop:
                 self._packets,
                 self._undecodable,
                 self._ledger.unaccounted,
+                self._holds if self._held else 0,
             )
             try:
                 self._control.send(encode(report))
