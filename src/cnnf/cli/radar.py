@@ -1,0 +1,101 @@
+"""`cnnf radar`: the Console's graph in the terminal, the same as on the page."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cnnf.cli.client import Client
+
+View = Literal["containers", "hosts"]
+
+#: Ports shown of one edge, and how an edge's verdicts are written: never by colour alone.
+_PORTS_MAX = 8
+_VERDICTS = {
+    "none": ("", ""),
+    "allow": (" allowed", "green"),
+    "alert": (" alert", "yellow"),
+    "prevent": (" prevented", "red"),
+}
+
+
+def radar(
+    view: Annotated[View, typer.Option(help="Apps, or the services of hosts.")] = "containers",
+    window: Annotated[str, typer.Option(help="How far back: 5m to 31d.")] = "1h",
+    data_dir: Annotated[
+        Path, typer.Option("--data-dir", envvar="CNNF_DATA_DIR", help="The Console's directory.")
+    ] = Path("/var/lib/cnnf"),
+    console: Annotated[
+        str | None, typer.Option(help="The Console's address, where it is not this machine's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the graph as JSON.")] = False,
+) -> None:
+    """Show who talks to whom."""
+    with Client(data_dir, console) as client:
+        graph = client.get("/radar", view=view, window=window)
+    if as_json:
+        print(json.dumps(graph))
+        return
+    out = Console(highlight=False)
+    if not graph["nodes"]:
+        out.print(f"Nothing was seen in the last {window}. To see something: cnnf demo")
+        return
+    out.print(_nodes(graph))
+    out.print()
+    out.print(_edges(graph))
+    hidden = graph["hidden"]
+    if hidden["nodes"] or hidden["edges"]:
+        out.print(f"Hidden: {hidden['nodes']} nodes, {hidden['edges']} edges; see all with --json")
+
+
+def _nodes(graph: dict[str, Any]) -> Table:
+    table = Table("name", "kind", "instances", "model", "internet", box=None, pad_edge=False)
+    for node in sorted(graph["nodes"], key=lambda node: (node["kind"], node["name"])):
+        model = (node.get("model") or {}).get("state", "")
+        table.add_row(
+            Text(_shown(node)),
+            node["kind"],
+            str(node["instances"]) if node["instances"] else "",
+            model,
+            "yes" if node.get("internet") else "",
+        )
+    return table
+
+
+def _edges(graph: dict[str, Any]) -> Table:
+    names = {node["id"]: _shown(node) for node in graph["nodes"]}
+    table = Table("from", "", "to", "ports", "connections", box=None, pad_edge=False)
+    edges = sorted(graph["edges"], key=lambda edge: (names[edge["source"]], names[edge["target"]]))
+    for edge in edges:
+        table.add_row(
+            Text(names[edge["source"]]),
+            "→",
+            Text(names[edge["target"]]),
+            _ports(edge["ports"]),
+            str(sum(port["connections"] for port in edge["ports"])),
+        )
+    return table
+
+
+def _shown(node: dict[str, Any]) -> str:
+    """The name, with the group where there is more than one cluster or host to tell apart."""
+    group = "/".join(part for part in node.get("group") or [] if part)
+    return f"{node['name']} ({group})" if group else str(node["name"])
+
+
+def _ports(ports: Iterable[dict[str, Any]]) -> Text:
+    listed = list(ports)
+    text = Text()
+    for index, port in enumerate(listed[:_PORTS_MAX]):
+        suffix, style = _VERDICTS.get(port["verdict"], ("", ""))
+        protocol = "" if port["protocol"] == "tcp" else f"/{port['protocol']}"
+        text.append(", " if index else "")
+        text.append(f"{port['port']}{protocol}{suffix}", style)
+    if len(listed) > _PORTS_MAX:
+        text.append(f" and {len(listed) - _PORTS_MAX} more")
+    return text

@@ -1,0 +1,203 @@
+"""What the Defender needs of a machine, judged from what was read there.
+
+`cnnf doctor` prints these; each says how it stands, and how to mend it where it does not.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+State = Literal["ok", "warn", "fail"]
+
+#: nft's `socket cgroupv2` came with Linux 5.13; everything else we use is older.
+KERNEL_OLDEST = (5, 13)
+
+#: Capability numbers of capabilities(7), and what goes without each.
+_CAPABILITIES = {
+    12: ("CAP_NET_ADMIN", "rules and verdicts", True),
+    21: ("CAP_SYS_ADMIN", "looking into containers' network namespaces", True),
+    19: ("CAP_SYS_PTRACE", "finding the process behind a socket of another user", False),
+}
+
+#: Conflicting rules that are shown; a machine with one usually has many alike.
+_SHOWN_MAX = 3
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at. `mend` is empty when there is nothing to do.
+
+    "fail": the Defender cannot do its work; "warn": it works, but less of it or less surely.
+    """
+
+    code: str
+    title: str
+    state: State
+    detail: str
+    mend: str = ""
+
+
+def check_privileges(status: str) -> Check:
+    """From /proc/self/status."""
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.M)
+    held = int(match[1], 16) if match else 0
+    lacking = [item for number, item in _CAPABILITIES.items() if not held >> number & 1]
+    if not lacking:
+        detail = "all that is needed"
+        return Check(code="privileges", title="Privileges", state="ok", detail=detail)
+    return Check(
+        code="privileges",
+        title="Privileges",
+        state="fail" if any(needed for _, _, needed in lacking) else "warn",
+        detail="; ".join(f"without {name}: no {use}" for name, use, _ in lacking),
+        mend="run it as root (sudo cnnf …), or give the service these capabilities",
+    )
+
+
+def check_kernel(release: str) -> Check:
+    """From `uname -r`."""
+    match = re.match(r"(\d+)\.(\d+)", release)
+    version = (int(match[1]), int(match[2])) if match else (0, 0)
+    good = version >= KERNEL_OLDEST
+    oldest = ".".join(map(str, KERNEL_OLDEST))
+    return Check(
+        code="kernel",
+        title="Kernel",
+        state="ok" if good else "fail",
+        detail=f"Linux {release}" + ("" if good else f"; {oldest} or later is needed"),
+        mend="" if good else "boot a newer kernel",
+    )
+
+
+def check_front_ends(in_use: str, rules: Mapping[str, int]) -> Check:
+    """`in_use` is what `iptables --version` says, `rules` the number of rules by front end."""
+    filled = sorted(name for name, count in rules.items() if count)
+    if len(filled) > 1:
+        return Check(
+            code="iptables",
+            title="iptables",
+            state="warn",
+            detail=f"{in_use}; rules in more than one front end: {', '.join(filled)}",
+            mend="works, but a packet meets both: move all rules to one front end",
+        )
+    return Check(code="iptables", title="iptables", state="ok", detail=in_use)
+
+
+def check_queues(table: str, wanted: range, *, ours: bool) -> Check:
+    """From /proc/net/netfilter/nfnetlink_queue; `ours` when a Defender of ours is running."""
+    used = {int(line.split()[0]) for line in table.splitlines() if line.split()[:1]}
+    shown = f"{wanted.start} to {wanted.stop - 1}" if len(wanted) > 1 else str(wanted.start)
+    taken = sorted(used & set(wanted))
+    if taken and not ours:
+        return Check(
+            code="queues",
+            title="Queue numbers",
+            state="fail",
+            detail=f"{', '.join(map(str, taken))} of {shown} are in use by another program",
+            mend="choose free ones: cnnf up --queue NUMBER",
+        )
+    detail = f"{shown}: in use by the running Defender" if taken else f"{shown} are free"
+    return Check(code="queues", title="Queue numbers", state="ok", detail=detail)
+
+
+def check_marks(mask: int, rules: Iterable[str]) -> Check:
+    """`rules` are other programs' rules that read or write marks, see `mark_rules`."""
+    touching = [rule for rule in rules if mark_bits(rule) & mask]
+    if not touching:
+        detail = f"{mask:#x} are nobody else's"
+        return Check(code="marks", title="Mark bits", state="ok", detail=detail)
+    more = len(touching) - _SHOWN_MAX
+    shown = "; ".join(rule[:160] for rule in touching[:_SHOWN_MAX])
+    return Check(
+        code="marks",
+        title="Mark bits",
+        state="warn",
+        detail=f"{mask:#x} are also used by: {shown}" + (f"; and {more} more" if more > 0 else ""),
+        mend="choose four other neighbouring bits: cnnf up --mark-mask MASK",
+    )
+
+
+def mark_rules(iptables: str, ruleset: str, *, own_table: str, own_comment: str) -> list[str]:
+    """Rules of others that have to do with packet marks.
+
+    `iptables` is what iptables-save prints, `ruleset` what `nft list ruleset` does; tables that
+    iptables made appear in both and are taken from the first.
+    """
+    found = [
+        line
+        for line in iptables.splitlines()
+        if line.startswith("-A ")
+        and "mark" in line.lower()
+        and f"--comment {own_comment} " not in line
+        and f'--comment "{own_comment}" ' not in line
+    ]
+    skipping, managed = False, False
+    for raw in ruleset.splitlines():
+        line = raw.strip()
+        if "managed by iptables" in line:
+            managed = True
+        elif raw.startswith("table "):
+            skipping = managed or line.split()[2] == own_table
+            managed = False
+        elif not skipping and "meta mark" in line:
+            found.append(line)
+    return found
+
+
+_OPTION = re.compile(
+    r"--(?P<option>set-x?mark|mark|(?:and|or|xor)-mark|nfmask) "
+    r"(?P<value>0x[0-9a-f]+|\d+)(?:/(?P<mask>0x[0-9a-f]+|\d+))?"
+)
+_NFT_MASK = re.compile(r"meta mark (?P<sign>[&|^]|and|or|xor) (?P<value>0x[0-9a-f]+|\d+)")
+_ALL = 0xFFFFFFFF
+
+
+def mark_bits(rule: str) -> int:
+    """The bits of the mark that a rule reads or writes; all of them when it names none."""
+    if rule.startswith("-A "):
+        bits, named = 0, False
+        for match in _OPTION.finditer(rule):
+            named = True
+            bits |= _option_bits(match)
+        # A target such as CONNMARK --restore-mark without masks takes the whole mark.
+        return bits if named else _ALL if " --restore-mark" in rule else 0
+    masked = list(_NFT_MASK.finditer(rule))
+    if not masked:
+        return _ALL
+    bits = 0
+    for match in masked:
+        value = int(match["value"], 0)
+        clears = match["sign"] in ("&", "and") and "mark set" in rule
+        bits |= value ^ _ALL if clears else value
+    return bits
+
+
+def _option_bits(match: re.Match[str]) -> int:
+    value = int(match["value"], 0)
+    if match["option"] == "and-mark":
+        return value ^ _ALL
+    if match["option"] in ("or-mark", "xor-mark", "nfmask"):
+        return value
+    if match["mask"] is None:
+        return _ALL
+    mask = int(match["mask"], 0)
+    return mask if match["option"] == "mark" else mask | value
+
+
+def check_bridges(supported: bool, bridges: Mapping[str, bool]) -> Check:
+    """`bridges`: whether netfilter sees what passes within each bridge of this host."""
+    if not supported:
+        return Check(
+            code="bridges",
+            title="Bridge netfilter",
+            state="warn",
+            detail="not in the kernel: connections within one container network stay unobserved",
+            mend="modprobe br_netfilter (and keep it: echo br_netfilter > "
+            "/etc/modules-load.d/cnnf.conf)",
+        )
+    off = sorted(name for name, on in bridges.items() if not on)
+    detail = f"available; {len(bridges) - len(off)} of {len(bridges)} bridges have it on"
+    if off:
+        detail += f" (off: {', '.join(off[:8])}; the Defender switches container bridges on)"
+    return Check(code="bridges", title="Bridge netfilter", state="ok", detail=detail)
