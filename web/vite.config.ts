@@ -15,6 +15,8 @@ export default defineConfig({
     outDir: "../src/cnnf/console/pages",
     emptyOutDir: true,
     target: "es2022",
+    // light-dark() stays as it is: these are the first browsers that have it.
+    cssTarget: ["chrome123", "firefox120", "safari17.5"],
     // The content security policy allows no data: addresses.
     assetsInlineLimit: 0,
     rollupOptions: {

@@ -1,5 +1,7 @@
 /** Calls to the Console, and the one shape in which it refuses. */
 
+import type { ErrorBody } from "./types";
+
 const BASE = "/api/v1";
 
 /** What the Console answered instead of doing what was asked. */
@@ -17,12 +19,8 @@ export class ApiError extends Error {
   }
 }
 
-interface ErrorBody {
-  error?: { code?: string; message?: string; where?: string | null };
-}
-
 async function refusal(response: Response): Promise<ApiError> {
-  const body = (await response.json().catch(() => ({}))) as ErrorBody;
+  const body = (await response.json().catch(() => ({}))) as Partial<ErrorBody>;
   return new ApiError(
     response.status,
     body.error?.code ?? "unknown",

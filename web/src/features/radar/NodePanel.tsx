@@ -7,6 +7,7 @@ import type {
   DetailInstance,
   DetailProcess,
   GraphNode,
+  NodeKind,
   View,
 } from "../../api/types";
 import { KindIcon } from "../../components/KindIcon";
@@ -68,7 +69,12 @@ export function NodePanel({ node, view, window, onSelect, onClose }: Props) {
       {data !== undefined && (
         <>
           <Tags node={node} />
-          <Tabs defaultValue="instances" mt="md" keepMounted={false}>
+          <Tabs
+            defaultValue={counted ? "instances" : "inbound"}
+            mt="md"
+            keepMounted={false}
+            classNames={{ tab: classes.tab }}
+          >
             <Tabs.List>
               {counted && <Tabs.Tab value="instances">Instances</Tabs.Tab>}
               <Tabs.Tab value="inbound">Inbound {data.inbound.length}</Tabs.Tab>
@@ -131,7 +137,7 @@ function Instances({ instances, more }: { instances: DetailInstance[]; more: num
               {instance.running
                 ? instance.started_at === null
                   ? "running"
-                  : `up since ${formatAgo(instance.started_at, now)}`
+                  : `started ${formatAgo(instance.started_at, now)}`
                 : "stopped"}
             </span>
           </div>
@@ -194,7 +200,7 @@ function Edges({ edges, word, onSelect }: EdgesProps) {
         <UnstyledButton className={classes.peer} onClick={() => onSelect(edge.peer)}>
           {edge.name}
         </UnstyledButton>
-        <span className={classes.dim}>{formatKind(edge.kind)}</span>
+        <span className={classes.dim}>{formatKind(edge.kind as NodeKind)}</span>
       </div>
       <PortTable ports={edge.ports.map((part) => part.port)} />
       {edge.ports.some((part) => part.addresses.length > 0) && (

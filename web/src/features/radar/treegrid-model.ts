@@ -26,8 +26,7 @@ export interface GridRow {
 
 export const COLUMNS = ["name", "detail", "ports", "instances", "connections", "lastSeen"] as const;
 
-const latest = (ports: readonly GraphPort[]) =>
-  ports.reduce((last, port) => Math.max(port.last_seen, last), "");
+const newest = (times: readonly string[]) => [...times].sort().at(-1) ?? "";
 
 /** All rows as a forest, nodes by name. */
 export function gridRows(graph: Graph): GridRow[] {
@@ -80,7 +79,7 @@ function nodeRow(node: GraphNode, children: GridRow[]): GridRow {
     ports: [...ports].sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10)).join(", "),
     instances: node.kind === "app" || node.kind === "service" ? node.instances : null,
     connections: children.reduce((sum, child) => sum + child.connections, 0),
-    lastSeen: children.reduce((last, child) => Math.max(child.lastSeen, last), ""),
+    lastSeen: newest(children.map((child) => child.lastSeen)),
     children,
   };
 }
@@ -100,7 +99,7 @@ function edgeRow(node: GraphNode, edge: GraphEdge, peer: GraphNode, outbound: bo
     ports: formatPorts(edge.ports, edge.more_ports, 4),
     instances: null,
     connections: edgeTotal(edge),
-    lastSeen: latest(edge.ports),
+    lastSeen: newest(edge.ports.map((port) => port.last_seen)),
     children: edge.ports.map((port) => ({
       id: `${id}\t${formatPort(port)}`,
       level: 3,

@@ -1,15 +1,18 @@
 /** Sparks that run along edges on which something just happened. */
 import { pointOnRoute } from "../layout/route";
-import type { Scene } from "../scene";
+import type { SceneEdge } from "../scene";
 import type { View } from "./overlay";
 
 const DURATION_MS = 1_300;
 /** Sparks at once; on a busy map more would only be noise. */
 const PULSES_MAX = 60;
 const TAIL = 9;
+const REST_MS = 4_000;
 
 export class Pulses {
   readonly #running = new Map<string, number>();
+  /** When an edge had its last spark, so that a busy one does not flicker without end. */
+  readonly #last = new Map<string, number>();
   #frame = 0;
 
   constructor(readonly draw: () => void) {}
@@ -23,7 +26,9 @@ export class Pulses {
     const now = performance.now();
     for (const edge of edges) {
       if (this.#running.size >= PULSES_MAX) break;
-      if (!this.#running.has(edge)) this.#running.set(edge, now);
+      if (now - (this.#last.get(edge) ?? Number.NEGATIVE_INFINITY) < REST_MS) continue;
+      this.#last.set(edge, now);
+      this.#running.set(edge, now);
     }
     if (this.#running.size > 0 && this.#frame === 0) this.#step();
   }
@@ -33,12 +38,17 @@ export class Pulses {
     this.#running.clear();
   }
 
-  paint(context: CanvasRenderingContext2D, scene: Scene, view: View, color: string): void {
+  paint(
+    context: CanvasRenderingContext2D,
+    edges: readonly SceneEdge[],
+    view: View,
+    color: string,
+  ): void {
     context.clearRect(0, 0, view.width, view.height);
     if (this.#running.size === 0) return;
     const now = performance.now();
     context.fillStyle = color;
-    for (const edge of scene.edges) {
+    for (const edge of edges) {
       const started = this.#running.get(edge.id);
       if (started === undefined) continue;
       const part = (now - started) / DURATION_MS;

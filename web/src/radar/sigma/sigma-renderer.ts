@@ -216,12 +216,15 @@ export class SigmaRenderer implements MapRenderer {
     this.#near = neighbourhood(this.#goal, this.#hover ?? this.#selection);
     const topology = `${[...this.#nodes.keys()].join("\v")}\f${[...this.#pieces.keys()].join("\v")}`;
     if (topology === this.#topology) {
-      this.#refresh();
+      // sigma takes places from its graph, never from the reducer.
+      this.#sigma.getGraph().updateEachNodeAttributes((id) => this.#place(id), {
+        attributes: ["x", "y"],
+      });
       return;
     }
     this.#topology = topology;
     const graph = new Graph({ multi: true, allowSelfLoops: true });
-    for (const id of this.#nodes.keys()) graph.addNode(id, { x: 0, y: 0 });
+    for (const id of this.#nodes.keys()) graph.addNode(id, this.#place(id));
     for (const [key, { edge }] of this.#pieces) {
       if (this.#nodes.has(edge.source) && this.#nodes.has(edge.target)) {
         graph.addDirectedEdgeWithKey(key, edge.source, edge.target);
@@ -236,12 +239,16 @@ export class SigmaRenderer implements MapRenderer {
     this.#sigma.refresh();
   }
 
+  #place(id: string): { x: number; y: number } {
+    const node = this.#nodes.get(id);
+    return { x: node?.x ?? 0, y: -(node?.y ?? 0) };
+  }
+
   #nodeLook(id: string): Partial<NodeDisplayData> & DiscData {
     const node = this.#nodes.get(id);
     const palette = this.#palette;
     const base = {
-      x: node?.x ?? 0,
-      y: -(node?.y ?? 0),
+      ...this.#place(id),
       size: NODE_RADIUS,
       type: "disc",
       label: null,
@@ -308,7 +315,8 @@ export class SigmaRenderer implements MapRenderer {
 
   #paintSparks(): void {
     if (this.#sparks === null) return;
-    this.#pulses.paint(this.#sparks, this.#scene, this.#view(), this.#palette.edgeActive);
+    const edges = this.#scene.edges.filter((edge) => this.#edgeAlpha(edge) > DIMMED);
+    this.#pulses.paint(this.#sparks, edges, this.#view(), this.#palette.edgeActive);
   }
 
   /** Pixels of one map unit. */
