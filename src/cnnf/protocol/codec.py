@@ -41,7 +41,7 @@ def decode_batch(data: bytes) -> Batch:
         batch = _batch_decoder.decode(_decompress(data))
     except msgspec.ValidationError as error:
         raise MalformedMessage(f"batch: {error}") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(f"batch: not MessagePack: {error}") from error
     _check(batch)
     return batch
@@ -74,13 +74,33 @@ def _check(batch: Batch) -> None:
         raise MalformedMessage("batch: incarnation is not 32 hex digits")
     if not 1 <= batch.sequence < 2**53:
         raise MalformedMessage(f"batch: sequence {batch.sequence} is out of range")
+    _check_number("sent_at", batch.sent_at)
+    if batch.host is not None:
+        for text in (batch.host.name, batch.host.kernel, batch.host.system, batch.host.version):
+            _check_length("host", len(text), limits.NAME_CHARS_MAX)
+        _check_length("host.addresses", len(batch.host.addresses), limits.ADDRESSES_MAX)
+    if batch.gap is not None:
+        for number in (batch.gap.first, batch.gap.last, batch.gap.flows):
+            _check_number("gap", number)
+    if batch.applied is not None:
+        _check_number("applied", batch.applied.generation)
     _check_length("flows", len(batch.flows), limits.BATCH_FLOWS_MAX)
     _check_length("instances", len(batch.instances), limits.BATCH_INSTANCES_MAX)
     _check_length("conditions", len(batch.conditions), limits.BATCH_CONDITIONS_MAX)
     for index, flow in enumerate(batch.flows):
         _check_flow(f"flows[{index}]", flow)
+    for index, condition in enumerate(batch.conditions):
+        _check_length(f"conditions[{index}]", len(condition.code), limits.NAME_CHARS_MAX)
+        _check_length(f"conditions[{index}]", len(condition.message), limits.COMMAND_CHARS_MAX)
+        _check_number(f"conditions[{index}]", condition.since)
     for index, instance in enumerate(batch.instances):
         _check_instance(f"instances[{index}]", instance)
+
+
+def _check_number(where: str, value: int) -> None:
+    # What JSON and SQLite take without loss.
+    if not 0 <= value < 2**53:
+        raise MalformedMessage(f"batch: {where}: {value} is out of range")
 
 
 def _check_length(where: str, length: int, bound: int) -> None:
@@ -92,8 +112,7 @@ def _check_flow(where: str, flow: Flow) -> None:
     if not 0 <= flow.port <= 65_535:
         raise MalformedMessage(f"batch: {where}: port {flow.port} is out of range")
     for name, count in (("connections", flow.connections), ("found", flow.found)):
-        if not 0 <= count < 2**53:
-            raise MalformedMessage(f"batch: {where}: {name} {count} is out of range")
+        _check_number(f"{where}: {name}", count)
     if not 0 < flow.first_seen <= flow.last_seen < 2**53:
         raise MalformedMessage(f"batch: {where}: times {flow.first_seen}..{flow.last_seen}")
     for side, endpoint in (("source", flow.source), ("destination", flow.destination)):
@@ -105,6 +124,8 @@ def _check_flow(where: str, flow: Flow) -> None:
     if flow.process is not None:
         _check_length(f"{where}.process", len(flow.process.command), limits.COMMAND_CHARS_MAX)
         _check_length(f"{where}.process", len(flow.process.executable), limits.COMMAND_CHARS_MAX)
+        _check_length(f"{where}.process", len(flow.process.user), limits.NAME_CHARS_MAX)
+        _check_number(f"{where}.process: pid", flow.process.pid)
 
 
 def _check_instance(where: str, instance: Instance) -> None:
@@ -128,6 +149,11 @@ def _check_instance(where: str, instance: Instance) -> None:
         _check_length(f"{where}.labels", max(len(key), len(value)), limits.LABEL_CHARS_MAX)
     for address in instance.addresses:
         _check_address(where, address)
+    for port in instance.ports:
+        if not 0 <= port <= 65_535:
+            raise MalformedMessage(f"batch: {where}: port {port} is out of range")
+    for number in (instance.pid, instance.started_at, instance.stopped_at):
+        _check_number(where, number)
 
 
 def _check_address(where: str, text: str) -> None:
@@ -146,5 +172,5 @@ def decode_json(data: bytes | str, kind: type[M]) -> M:
     """A small message from JSON. Raises MalformedMessage, saying where it went wrong."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(f"{kind.__name__}: {error}") from error

@@ -1,7 +1,7 @@
 """Time windows: their text form, their bounds, and the resolution that answers them."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -24,6 +24,7 @@ RESOLUTIONS: tuple[tuple[Resolution, int, int], ...] = (
     ("hour", 14 * limits.DAY_MS, limits.HOURS_KEPT_MS),
     ("day", limits.DAYS_KEPT_MS, limits.DAYS_KEPT_MS),
 )
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"m": limits.MINUTE_MS, "h": limits.HOUR_MS, "d": limits.DAY_MS}
 
 
@@ -72,7 +73,7 @@ def between(start: int, end: int, now: int) -> Window:
 
 def text(time_ms: int) -> str:
     """The time as the API writes it: `2026-01-31T12:00:00.000Z`."""
-    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    moment = _EPOCH + timedelta(milliseconds=time_ms)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -82,7 +83,7 @@ def parse_time(value: str, where: str) -> int:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        result = int(moment.timestamp() * 1000)
+        result = (moment - _EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError) as error:
         raise Refused(f"{value!r:.40} is no time such as 2026-01-31T12:00:00Z", where=where) from (
             error
