@@ -124,6 +124,7 @@ def mark_rules(iptables: str, ruleset: str, *, own_table: str, own_comment: str)
     `iptables` is what iptables-save prints, `ruleset` what `nft list ruleset` does; tables that
     iptables made appear in both and are taken from the first.
     """
+    shown_before = {line[1:].strip() for line in iptables.splitlines() if line.startswith("*")}
     found = [
         line
         for line in iptables.splitlines()
@@ -132,16 +133,13 @@ def mark_rules(iptables: str, ruleset: str, *, own_table: str, own_comment: str)
         and f"--comment {own_comment} " not in line
         and f'--comment "{own_comment}" ' not in line
     ]
-    skipping, managed = False, False
+    skipping = False
     for raw in ruleset.splitlines():
-        line = raw.strip()
-        if "managed by iptables" in line:
-            managed = True
-        elif raw.startswith("table "):
-            skipping = managed or line.split()[2] == own_table
-            managed = False
-        elif not skipping and "meta mark" in line:
-            found.append(line)
+        if raw.startswith("table "):
+            family, _, name = raw.removeprefix("table ").rstrip(" {").partition(" ")
+            skipping = name == own_table or (family in ("ip", "ip6") and name in shown_before)
+        elif not skipping and "meta mark" in raw:
+            found.append(raw.strip())
     return found
 
 

@@ -143,7 +143,7 @@ def _front_ends() -> Check:
 
 
 def _marks(mask: int) -> Check:
-    programs = ["iptables-save", "ip6tables-save"]
+    programs = ["iptables-nft-save", "ip6tables-nft-save"]
     if _text(_LEGACY_TABLES).split():
         programs += ["iptables-legacy-save", "ip6tables-legacy-save"]
     try:
