@@ -162,7 +162,9 @@ class Database:
                             result = job(connection)
                     except SQLAlchemyError as error:
                         future.set_exception(StoreUnavailable(f"writing the database: {error}"))
-                        if not connection.in_transaction():
+                        # A full disk can undo the whole transaction at once: then nothing of
+                        # the group stands, and nobody may be told that it does.
+                        if not _in_transaction(connection):
                             raise
                     except Exception as error:
                         future.set_exception(error)
@@ -180,6 +182,11 @@ class Database:
             # A caller that went away has cancelled its future; the commit stands.
             if future.set_running_or_notify_cancel():
                 future.set_result(result)
+
+
+def _in_transaction(connection: Connection) -> bool:
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.in_transaction)
 
 
 def _engine(path: Path, *, begin: str, query_only: bool = False) -> Engine:
