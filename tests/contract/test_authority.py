@@ -1,5 +1,7 @@
 """The Console's certificates: made once, renewed in time, good for one purpose each."""
 
+import contextlib
+import ssl
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +34,27 @@ def test_the_authority_stays_and_the_server_is_renewed_in_time(tmp_path: Path) -
     for path in (tmp_path / "tls").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     assert key.exists()
+
+
+def test_running_listeners_get_the_new_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "tls")
+    server = authority.server_context(NAMES, defenders=False)
+    almost = datetime.now(UTC) + timedelta(days=limits.SERVER_DAYS - 1)
+    before = load(tmp_path / "tls" / "server.pem").serial_number
+    authority.renew(almost)
+    client = ssl.create_default_context(cadata=authority.pem)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (
+        client.wrap_bio(to_client, to_server, server_hostname="localhost"),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    )
+    for _ in range(3):
+        for end in ends:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    shown = ends[0].getpeercert(binary_form=True)
+    assert shown is not None
+    assert x509.load_der_x509_certificate(shown).serial_number != before
 
 
 def test_other_names_make_another_certificate(tmp_path: Path) -> None:

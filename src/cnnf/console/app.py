@@ -236,14 +236,16 @@ async def _open_services(
 
 
 async def _keep_house(services: Services, stopping: asyncio.Event) -> None:
-    """Expire what is past its time, a little at a time, so that ingest never waits for it."""
+    """Expire what is past its time, a little at a time, so that ingest never waits for it; renew
+    the server's certificate before its end."""
     while not stopping.is_set():
         try:
             while await services.flows.expire(now_ms()):
                 await _pause(stopping, 0.05)
             await services.database.write(lambda c: accounts.expire_sessions(c, now_ms()))
-        except StoreUnavailable as error:
-            log.warning("expiry put off", error=str(error))
+            services.authority.renew()
+        except (StoreUnavailable, OSError) as error:
+            log.warning("housekeeping put off", error=str(error))
         await services.radar.sweep()
         await _pause(stopping, limits.EXPIRE_EVERY_S)
 

@@ -28,6 +28,7 @@ class Authority:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._contexts: list[tuple[ssl.SSLContext, list[str]]] = []
         self.key, self.certificate = self._load_or_make()
 
     @property
@@ -137,7 +138,13 @@ class Authority:
         if defenders:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(cadata=self.pem)
+        self._contexts.append((context, names))
         return context
+
+    def renew(self, now: datetime | None = None) -> None:
+        """Let running listeners use a new server certificate when theirs is near its end."""
+        for context, names in self._contexts:
+            context.load_cert_chain(*self.server(names, now))
 
 
 def identify(der: bytes) -> tuple[str, bytes]:
