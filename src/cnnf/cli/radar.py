@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -42,15 +42,19 @@ def radar(
         print(json.dumps(graph))
         return
     out = Console(highlight=False)
+    for part in render(graph, window):
+        out.print(part)
+
+
+def render(graph: dict[str, Any], window: str) -> list[RenderableType]:
+    """The graph as parts to print, one after the other."""
     if not graph["nodes"]:
-        out.print(f"Nothing was seen in the last {window}. To see something: cnnf demo")
-        return
-    out.print(_nodes(graph))
-    out.print()
-    out.print(_edges(graph))
+        return [f"Nothing was seen in the last {window}. To see something: cnnf demo"]
+    parts: list[RenderableType] = [_nodes(graph), "", _edges(graph)]
     hidden = graph["hidden"]
     if hidden["nodes"] or hidden["edges"]:
-        out.print(f"Hidden: {hidden['nodes']} nodes, {hidden['edges']} edges; see all with --json")
+        parts.append(f"Hidden: {hidden['nodes']} nodes, {hidden['edges']} edges; --json has more")
+    return parts
 
 
 def _nodes(graph: dict[str, Any]) -> Table:
@@ -76,7 +80,7 @@ def _edges(graph: dict[str, Any]) -> Table:
             Text(names[edge["source"]]),
             "→",
             Text(names[edge["target"]]),
-            _ports(edge["ports"]),
+            _ports(edge["ports"], edge.get("more_ports", 0)),
             str(sum(port["connections"] for port in edge["ports"])),
         )
     return table
@@ -88,7 +92,7 @@ def _shown(node: dict[str, Any]) -> str:
     return f"{node['name']} ({group})" if group else str(node["name"])
 
 
-def _ports(ports: Iterable[dict[str, Any]]) -> Text:
+def _ports(ports: Iterable[dict[str, Any]], more: int) -> Text:
     listed = list(ports)
     text = Text()
     for index, port in enumerate(listed[:_PORTS_MAX]):
@@ -96,6 +100,7 @@ def _ports(ports: Iterable[dict[str, Any]]) -> Text:
         protocol = "" if port["protocol"] == "tcp" else f"/{port['protocol']}"
         text.append(", " if index else "")
         text.append(f"{port['port']}{protocol}{suffix}", style)
-    if len(listed) > _PORTS_MAX:
-        text.append(f" and {len(listed) - _PORTS_MAX} more")
+    more += max(len(listed) - _PORTS_MAX, 0)
+    if more:
+        text.append(f" and {more} more")
     return text

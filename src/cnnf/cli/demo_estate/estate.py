@@ -84,7 +84,7 @@ def start(address: str, progress: Progress) -> None:
             host.start_internet(state, busybox)
             for app in APPS:
                 progress(f"image {app.image}")
-                engine.import_image(app.image, pack(app, busybox), _LABEL)
+                engine.import_image(app.image, pack(app, busybox.read_bytes()), _LABEL)
             for network in NETWORKS:
                 progress(f"network {network}")
                 body = {"Name": network, "CheckDuplicate": True, "Labels": _labels()}

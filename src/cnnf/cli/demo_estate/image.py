@@ -50,13 +50,13 @@ def is_static(program: bytes) -> bool:
     return count > 0 and interpreter not in kinds
 
 
-def pack(app: App, busybox: Path) -> bytes:
+def pack(app: App, busybox: bytes) -> bytes:
     """The image's file system as a tar archive, the same bytes each time."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for directory in ("bin", "www", "etc"):
             _add(archive, directory, kind=tarfile.DIRTYPE, mode=0o755)
-        _add(archive, "bin/busybox", busybox.read_bytes(), mode=0o755)
+        _add(archive, "bin/busybox", busybox, mode=0o755)
         for applet in APPLETS:
             _add(archive, f"bin/{applet}", kind=tarfile.SYMTYPE, link="busybox")
         _add(archive, "www/index.html", f"<h1>{app.image}</h1>\n".encode())

@@ -56,8 +56,8 @@ def parse_image(text: str) -> ImageName:
         raise ValueError(f"image name of {len(text)} characters, 1 to {NAME_CHARS_MAX} expected")
     if image_id(text) and text.startswith("sha256:"):
         raise ValueError(f"{text!r} is an image id, not a name")
-    rest, _, digest = text.partition("@")
-    if digest and not _DIGEST.match(digest):
+    rest, at, digest = text.partition("@")
+    if at and not _DIGEST.match(digest):
         raise ValueError(f"{text!r:.200}: malformed digest")
     head, slash, last = rest.rpartition("/")
     last, colon, tag = last.partition(":")

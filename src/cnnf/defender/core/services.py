@@ -226,24 +226,28 @@ def mask_command(command: Sequence[str]) -> str:
     short options of well-known clients. Masks too much rather than too little.
     """
     program = _basename(command[0]) if command else ""
-    shorts = _SECRET_OPTIONS.get(program, ())
+    words = [argument[: COMMAND_CHARS_MAX * 2] for argument in command[:ARGUMENTS_MAX]]
+    masked = _mask_words(words, _SECRET_OPTIONS.get(program, ()))
+    return clean_text(" ".join(masked), COMMAND_CHARS_MAX)
+
+
+def _mask_words(words: Sequence[str], shorts: tuple[str, ...]) -> list[str]:
     shown: list[str] = []
     masked_next = False
     length = 0
-    for argument in command[:ARGUMENTS_MAX]:
-        text = argument[: COMMAND_CHARS_MAX * 2]
-        if masked_next and not (text.startswith("-") and text not in ("-",)):
+    for word in words:
+        if masked_next and (word == "-" or not word.startswith("-")):
             shown.append(MASK)
             masked_next = False
-            continue
-        masked_next = text in shorts or (
-            text.startswith("-") and "=" not in text and bool(_SECRET_WORD.search(text))
-        )
-        shown.append(_mask(text, shorts))
+        else:
+            masked_next = word in shorts or (
+                word.startswith("-") and "=" not in word and bool(_SECRET_WORD.search(word))
+            )
+            shown.append(_mask(word, shorts))
         length += len(shown[-1]) + 1
         if length > COMMAND_CHARS_MAX:
             break
-    return clean_text(" ".join(shown), COMMAND_CHARS_MAX)
+    return shown
 
 
 def _mask(text: str, shorts: tuple[str, ...]) -> str:
@@ -259,5 +263,5 @@ def _mask(text: str, shorts: tuple[str, ...]) -> str:
     text = _IN_JSON.sub(rf'\g<1>"{MASK}"', text)
     # A whole script as one argument (`sh -c "TOKEN=x run"`): mask word by word.
     if any(blank in text for blank in " \n\t") and not _HEADER.search(text):
-        return " ".join(_mask(word, ()) for word in text.split())
+        return " ".join(_mask_words(text.split(), ()))
     return _HEADER.sub(rf"\g<kind>{MASK}", text)
