@@ -321,7 +321,7 @@ export class SigmaRenderer implements MapRenderer {
 
   /** Pixels of one map unit. */
   #scale(): number {
-    return this.#sigma.getGraphToViewportRatio();
+    return this.#unitRatio() / this.#sigma.getCamera().ratio;
   }
 
   #view(): View {
@@ -330,9 +330,12 @@ export class SigmaRenderer implements MapRenderer {
     return { scale: this.#scale(), x: zero.x, y: zero.y, width, height };
   }
 
-  /** The ratio at which one map unit is one pixel. */
+  /** The camera's ratio at which one map unit is one pixel; asked of the stage as it is now. */
   #unitRatio(): number {
-    return this.#scale() * this.#sigma.getCamera().ratio;
+    const cameraState = { x: 0.5, y: 0.5, angle: 0, ratio: 1 };
+    const zero = this.#sigma.framedGraphToViewport({ x: 0, y: 0 }, { cameraState });
+    const one = this.#sigma.framedGraphToViewport({ x: 1, y: 0 }, { cameraState });
+    return (one.x - zero.x) / WORLD;
   }
 
   #bounded(ratio: number): number {
@@ -345,6 +348,7 @@ export class SigmaRenderer implements MapRenderer {
   }
 
   #fit(animate: boolean): void {
+    this.#sigma.resize();
     const { bounds } = this.#goal;
     const { width, height } = this.#sigma.getDimensions();
     const scale = Math.min(
@@ -373,8 +377,8 @@ export class SigmaRenderer implements MapRenderer {
   }
 
   #resized(): void {
-    const { x, y } = this.#sigma.getCamera();
-    const scale = this.#scale();
+    const { x, y, ratio } = this.#sigma.getCamera();
+    const scale = this.#unitRatio() / ratio;
     this.#sigma.resize();
     this.#sigma.refresh();
     if (this.#fitted) this.#fit(false);
