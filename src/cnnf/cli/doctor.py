@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cnnf.cli.defender import DockerSocket, LogGroup, MarkMask, Queue, Queues
+from cnnf.cli.defender import LogGroup, MarkMask, Queue, Queues
 from cnnf.cli.failure import Failure
 
 _SIGNS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red bold]fail[/]"}
@@ -22,7 +22,10 @@ def doctor(
     queues: Queues = 0,
     log_group: LogGroup = 8030,
     mark_mask: MarkMask = "0x3c00",
-    docker_socket: DockerSocket = Path("/var/run/docker.sock"),
+    docker_socket: Annotated[
+        # A socket that may not be read is a finding here, not wrong usage.
+        Path, typer.Option(help="The Docker Engine's socket.", readable=False)
+    ] = Path("/var/run/docker.sock"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Try what the Defender needs of this machine; exit 1 when it could not do its work."""
