@@ -60,7 +60,6 @@ class Publisher:
             flows=flows,
             conditions=self._conditions.standing(),
             applied=self.applied,
-            gap=self._outbox.gap,
         )
         self._outbox.put(encode_batch(batch), len(flows))
         self._published_at = now
