@@ -99,11 +99,11 @@ class AddressBook:
 
     def owner(self, address: bytes, at_ms: int) -> str:
         """The id of the container that had the address at a time; '' when none is known."""
-        for tenure in self._tenures.get(address, ()):
-            if not tenure.until:
-                if tenure.since <= at_ms + ADDRESS_LINGER_MS and not self._former(address, at_ms):
-                    return tenure.container
-            elif at_ms <= tenure.until:
+        # Oldest first: a new owner may claim time from before it was heard of, but not what was
+        # still its predecessor's.
+        for tenure in reversed(self._tenures.get(address, ())):
+            over = tenure.until and tenure.until < at_ms
+            if not over and tenure.since <= at_ms + ADDRESS_LINGER_MS:
                 return tenure.container
         return ""
 
@@ -133,13 +133,6 @@ class AddressBook:
                 self._tenures[address] = kept
             else:
                 del self._tenures[address]
-
-    def _former(self, address: bytes, at_ms: int) -> bool:
-        """Had somebody else the address at that time, before its present owner?"""
-        return any(
-            tenure.until and tenure.since <= at_ms <= tenure.until
-            for tenure in self._tenures[address]
-        )
 
     def _end(self, address: bytes, container: str, at_ms: int) -> None:
         tenures = self._tenures.get(address, [])
