@@ -83,10 +83,6 @@ class Listeners:
                 return at[any_address]
         return None
 
-    def has_port(self, port: int) -> bool:
-        """Does anything listen on this port?"""
-        return port in self._by_port
-
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What is known around a sighting when it is attributed."""
@@ -100,6 +96,11 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 def plain(address: bytes) -> bytes:
     """The packed address; an IPv4-mapped IPv6 address is that IPv4 address."""
     return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
+
+
+def is_loopback(address: bytes) -> bool:
+    """Does the packed, plain address never leave its network namespace?"""
+    return address[0] == 127 if len(address) == 4 else IPv6Address(address).is_loopback
 
 
 def attribute(sighting: Sighting, around: Surroundings) -> Ends | Unnamed | None:
@@ -123,6 +124,7 @@ def attribute(sighting: Sighting, around: Surroundings) -> Ends | Unnamed | None
 
 def is_local(address: bytes, around: Surroundings) -> bool:
     """Is the address this host's own or one of its containers'?"""
+    address = plain(address)
     return _is_host(address, around.host_addresses) or around.book.in_network(address)
 
 
@@ -141,7 +143,8 @@ def _source(sighting: Sighting, owner: Owner | None, around: Surroundings) -> En
     if owner is not None and owner.instance:
         return Endpoint(address=text, instance=owner.instance)
     if address and not _is_host(address, around.host_addresses):
-        return Endpoint(address=text, instance=around.book.owner(address, sighting.first_seen))
+        times = sighting.first_seen, sighting.last_seen
+        return Endpoint(address=text, instance=_container(address, times, around))
     if not text:
         # Counted by a cgroup that is gone and names nothing: it was this host, that much is sure.
         text = "127.0.0.1" if len(sighting.destination) == 4 else "::1"
@@ -152,14 +155,23 @@ def _destination(sighting: Sighting, around: Surroundings) -> tuple[Endpoint, in
     address = plain(sighting.destination)
     text = str(ip_address(address))
     if not _is_host(address, around.host_addresses):
-        instance = around.book.owner(address, sighting.last_seen)
-        return Endpoint(address=text, instance=instance), sighting.port
+        times = sighting.last_seen, sighting.first_seen
+        return Endpoint(address=text, instance=_container(address, times, around)), sighting.port
     listener = around.listeners.find(address, sighting.port)
     if listener is None or listener.program == PROXY:
         published = around.book.published(sighting.port)
         if published is not None:
             return Endpoint(address=text, instance=published.container), published.port
     return Endpoint(address=text, instance=listener.instance if listener else ""), sighting.port
+
+
+def _container(address: bytes, times: tuple[int, int], around: Surroundings) -> str:
+    """The address's owner at the first of two times that it had one.
+
+    A count spans a generation, which may have begun before a client started and may have ended
+    after a server stopped.
+    """
+    return around.book.owner(address, times[0]) or around.book.owner(address, times[1])
 
 
 def _awaits_name(endpoint: Endpoint, address: bytes, around: Surroundings) -> bool:
@@ -170,8 +182,4 @@ def _awaits_name(endpoint: Endpoint, address: bytes, around: Surroundings) -> bo
 
 
 def _is_host(address: bytes, host_addresses: frozenset[bytes]) -> bool:
-    if address in host_addresses:
-        return True
-    if len(address) == 4:
-        return address[0] == 127
-    return IPv6Address(address).is_loopback
+    return address in host_addresses or is_loopback(address)

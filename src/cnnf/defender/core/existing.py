@@ -8,7 +8,7 @@ and port, and the address and port that really answers.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cnnf.defender.core.attribution import Sighting, plain
+from cnnf.defender.core.attribution import Sighting, is_loopback, plain
 from cnnf.defender.netlink.conntrack import TCP_ESTABLISHED, Ends, Tracked
 from cnnf.defender.netlink.inet_diag import Socket
 
@@ -68,7 +68,7 @@ def _oriented(namespace: NamespaceSockets) -> Iterable[tuple[Ends, tuple[int, in
     listening = {sock.source_port for sock in namespace.listeners}
     for sock in namespace.established:
         here, there = plain(sock.source), plain(sock.destination)
-        if here == there and not namespace.host:
+        if not namespace.host and (here == there or is_loopback(here) or is_loopback(there)):
             continue  # a container talking to itself: that never leaves its namespace
         if sock.source_port in listening:
             yield Ends(there, sock.port, here, sock.source_port), (0, 0)
