@@ -183,7 +183,23 @@ def _network_elements(networks: Iterable[Network]) -> Iterator[tuple[str, str]]:
     for family in (4, 6):
         texts = [str(network) for network in ordered if network.version == family]
         yield f"containers{family}", ", ".join(texts)
-        yield f"same{family}", ", ".join(f"{text} . {text}" for text in texts)
+        # The kernel refuses a pair that lies within another one, so of nested networks (a stated
+        # one around an engine's own) the widest counts as the one network.
+        widest = [
+            str(network)
+            for network in ordered
+            if network.version == family
+            and not any(_within(network, other) for other in ordered if other != network)
+        ]
+        yield f"same{family}", ", ".join(f"{text} . {text}" for text in widest)
+
+
+def _within(inner: Network, outer: Network) -> bool:
+    return (
+        inner.version == outer.version
+        and inner.prefixlen >= outer.prefixlen
+        and inner.network_address in outer
+    )
 
 
 def _rules(plan: Plan) -> Iterator[str]:
