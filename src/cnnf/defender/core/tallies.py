@@ -1,5 +1,6 @@
 """What the kernel counted by itself: elements of the counting sets, as flows."""
 
+import struct
 from typing import NamedTuple
 
 from cnnf.defender.netlink.errors import Unexpected
@@ -15,6 +16,9 @@ class Tally(NamedTuple):
     port: int
     packets: int
 
+
+#: The cgroup's inode as the kernel keeps it: in the machine's own byte order.
+_CGROUP = struct.Struct("=Q")
 
 #: Length of a key by (by cgroup, address length): parts are padded to four bytes.
 _LENGTHS = {(False, 4): 12, (False, 16): 36, (True, 4): 16, (True, 16): 28}
@@ -35,7 +39,7 @@ def decode_tally(name: str, element: Element) -> Tally:
         # cgroup . address . port
         return Tally(
             b"",
-            int.from_bytes(key[:8], "little"),
+            _CGROUP.unpack_from(key)[0],
             key[8 : 8 + length],
             int.from_bytes(key[8 + length : 10 + length], "big"),
             element.packets,

@@ -21,6 +21,7 @@ _ATTR_REQUEST_BYTECODE = 1
 _ATTR_CGROUP_ID = 21
 _NO_COOKIE = b"\xff" * 8
 _ATTR = struct.Struct("=HH")
+_CGROUP_ID = struct.Struct("=Q")
 
 _BC_S_EQ = 11
 _BYTECODE_OP = struct.Struct("=BBH")
@@ -89,7 +90,7 @@ def dump(sequence: int, family: int, states: int) -> bytes:
 
 def dump_by_source_port(sequence: int, family: int, states: int, source_port: int) -> bytes:
     """Ask for the sockets whose local port is `source_port`; the kernel does the filtering."""
-    # One comparison: equal -> 12 bytes on, which is the end (accept); else 16, past it (reject).
+    # One comparison: equal -> 8 bytes on, which is the end (accept); else 12, past it (reject).
     # The second op of a port comparison carries the port in its `no` field.
     bytecode = _BYTECODE_OP.pack(_BC_S_EQ, 8, 12) + _BYTECODE_OP.pack(0, 0, source_port)
     body = _request(family, states, b"", 0, b"", 0, 0) + attribute(_ATTR_REQUEST_BYTECODE, bytecode)
@@ -109,7 +110,7 @@ def decode_socket(payload: bytes) -> Socket:
         if size < 4 or at + size > end:
             raise Truncated(f"inet_diag: attribute {kind} at {at} says {size} bytes")
         if kind == _ATTR_CGROUP_ID and size == 12:
-            cgroup = int.from_bytes(payload[at + 4 : at + 12], "little")
+            (cgroup,) = _CGROUP_ID.unpack_from(payload, at + 4)
         at += (size + 3) & ~3
     return Socket(
         state, source[:length], source_port, destination[:length], port, uid, inode, cgroup
