@@ -74,4 +74,5 @@ class Ledger:
             else:
                 entry[0] += seen.count
                 entry[1] = min(entry[1], seen.first_seen)
+                entry[2] = max(entry[2], seen.last_seen)
         self.fresh = self.fresh or bool(flows)
