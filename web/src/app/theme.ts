@@ -13,14 +13,28 @@ const ink: MantineColorsTuple = [
   "#0a0f16",
 ];
 
+/** White text on the seventh shade has a contrast of 5.2 to 1. */
+const blue: MantineColorsTuple = [
+  "#eff6ff",
+  "#dbeafe",
+  "#bfdbfe",
+  "#93c5fd",
+  "#60a5fa",
+  "#3b82f6",
+  "#2f6fee",
+  "#2563eb",
+  "#1d4ed8",
+  "#1e40af",
+];
+
 export const theme = createTheme({
   fontFamily: '"Inter Variable", system-ui, sans-serif',
   headings: { fontFamily: '"Inter Variable", system-ui, sans-serif', fontWeight: "650" },
   fontFamilyMonospace: "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace",
   primaryColor: "blue",
-  primaryShade: { light: 7, dark: 6 },
+  primaryShade: 7,
   defaultRadius: "md",
-  colors: { dark: ink },
+  colors: { dark: ink, blue },
   cursorType: "pointer",
   respectReducedMotion: true,
 });

@@ -29,13 +29,13 @@ export function Health() {
         <UnstyledButton
           className={classes.button}
           data-state={well ? "well" : live === 0 ? "off" : "warn"}
-          aria-label={`Health: ${label}`}
           data-testid="health"
         >
           <Icon size={22} stroke={1.6} aria-hidden />
           <span>
             {live}/{defenders.length}
           </span>
+          <span className="visually-hidden">Health: {label}</span>
         </UnstyledButton>
       </Popover.Target>
       <Popover.Dropdown aria-label="Defenders' health">

@@ -135,14 +135,13 @@ function LiveBadge({ live }: { live: LiveState }) {
 }
 
 function ModeButton({ graph }: { graph: Graph }) {
+  const word = graph.mode.limited ? "Limited view" : "Enabled";
   return (
     <Popover position="bottom-end" shadow="md" width={340}>
       <Popover.Target>
-        <UnstyledButton className={classes.mode} aria-label="What is enabled">
+        <UnstyledButton className={classes.mode} aria-label={`${word}: what is enabled`}>
           <IconAdjustments size={18} stroke={1.6} aria-hidden />
-          <span className={classes.modeText}>
-            {graph.mode.limited ? "Limited view" : "Enabled"}
-          </span>
+          <span className={classes.modeText}>{word}</span>
         </UnstyledButton>
       </Popover.Target>
       <Popover.Dropdown aria-label="What is enabled">
