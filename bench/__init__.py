@@ -1,0 +1,1 @@
+"""What cnnf costs: figures measured with it against none, interleaved in one run (`make bench`)."""

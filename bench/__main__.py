@@ -1,0 +1,150 @@
+"""`make bench`: runs the benchmarks, prints their table and writes it as JSON.
+
+Exits 0, 1 when something could not be measured, 2 for a wrong flag, 130 after Ctrl-C. Whatever the
+end, nothing is left behind.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.errors import BenchError, Unfit
+from bench.registry import benchmarks, chosen
+from bench.rows import Row, as_json, as_table
+
+_RESULTS = Path(__file__).parent / "results" / "latest.json"
+_SECONDS = 180.0
+_SECONDS_LEAST, _SECONDS_MOST = 30.0, 3600.0
+#: Debian's packages of the programs that are needed.
+_PROGRAMS = {
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "sysctl": "procps",
+    "nft": "nftables",
+    "iptables": "iptables",
+}
+
+
+def main() -> int:
+    """The program's entry; its exit code."""
+    options = _parse()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        _run(options.only, options.seconds, options.json)
+    except KeyboardInterrupt:
+        _tell("interrupted; nothing is left behind", last=True)
+        return 130
+    except BenchError as error:
+        _tell("")
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except (AssertionError, subprocess.TimeoutExpired, OSError) as error:
+        # A command that made or removed a namespace says so by these.
+        _tell("")
+        print(f"bench: the estates: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(only: str | None, seconds: float, path: Path) -> None:
+    wanted = chosen(benchmarks(), only)
+    _require()
+    from bench.estate import remove_left
+
+    started = time.monotonic()
+    rows: list[Row] = []
+    remove_left()
+    try:
+        cases_left = sum(len(cases) for _, cases in wanted)
+        for benchmark, cases in wanted:
+            now = time.monotonic()
+            deadline = now + (started + seconds - now) * len(cases) / cases_left
+            rows += benchmark.measure(cases, deadline, _tell)
+            cases_left -= len(cases)
+    finally:
+        _ignore_signals()
+        remove_left()
+    _write(path, as_json(rows))
+    _tell(f"done after {time.monotonic() - started:.0f} s", last=True)
+    print(as_table(rows), end="", flush=True)
+    print(f"\nThe same as JSON: {path}", flush=True)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bench", description="Measure what cnnf costs, against none in the same run."
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, default=_SECONDS,
+        help=f"how long all of it may take (default {_SECONDS:.0f})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", type=Path, default=_RESULTS, metavar="PATH", help="where the rows are written"
+    )
+    parser.add_argument(
+        "--only", metavar="NAME", help="measure only what is called so, or begins so"
+    )
+    return parser.parse_args()
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
+    if not _SECONDS_LEAST <= value <= _SECONDS_MOST:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not between {_SECONDS_LEAST:.0f} and {_SECONDS_MOST:.0f}"
+        )
+    return value
+
+
+def _require() -> None:
+    """Raises Unfit when this machine cannot do it."""
+    if os.geteuid() != 0:
+        raise Unfit("needs root: it makes network namespaces and runs cnnf; run: sudo make bench")
+    missing = sorted({package for name, package in _PROGRAMS.items() if not shutil.which(name)})
+    if missing:
+        raise Unfit(f"programs are missing; install them: apt-get install {' '.join(missing)}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise BenchError(f"writing {path}: {error.strerror}") from error
+
+
+def _tell(line: str, last: bool = False) -> None:
+    """Show progress: on a terminal in one line that is written over, else only what is final."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{line}" + ("\n" if last else ""))
+    elif last:
+        sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    # A second Ctrl-C must not cut the cleaning up.
+    _ignore_signals()
+    raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,322 @@
+/*
+ * Opens TCP connections and says how long each took; and the server for them.
+ *
+ *   connect serve --port P --ports N
+ *       Listens on N ports from P on, accepts and closes. Prints "ready" once it listens.
+ *
+ *   connect load --address A --port P --in-flight C --seconds S
+ *                [--addresses N] [--ports N] [--offset K] [--connections MAX] [--cgroup DIRECTORY]
+ *       Keeps C connections in flight, for S seconds or MAX connections, whichever is over first.
+ *       The i-th goes to flow K + i of the addresses times ports; without these, all go to one.
+ *       With --cgroup the process first moves there. Prints one JSON object.
+ *
+ * A connection is closed by RST as soon as it stands (SO_LINGER 0): nothing is left in TIME_WAIT,
+ * so ports never run out. The latency is from just before connect() until epoll tells us of the
+ * answer; with many in flight it holds the time in which others were served.
+ *
+ * C, because at 20,000 connections a second an interpreter would measure itself.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define IN_FLIGHT_MAX 1024
+#define LISTENERS_MAX 1024
+/* Latencies that are kept: 16 MB; a run that reaches it ends. */
+#define CONNECTIONS_MAX 4000000L
+#define EVENTS_MAX 256
+#define BACKLOG 4096
+/* More than this is no measurement any more. */
+#define FAILURES_MAX 1000L
+/* What is in flight when the time is over may take so long: a lost SYN is sent again after 1 s. */
+#define DRAIN_NS 3000000000LL
+#define SECOND_NS 1000000000LL
+
+struct options {
+    const char *address, *cgroup;
+    long addresses, port, ports, in_flight, connections;
+    uint64_t offset;
+    double seconds;
+};
+
+struct slot {
+    int descriptor;
+    int64_t started_ns;
+};
+
+static struct options options = {
+    .addresses = 1, .ports = 1, .in_flight = 1, .connections = CONNECTIONS_MAX, .seconds = 1.0};
+static struct slot slots[IN_FLIGHT_MAX];
+static uint32_t *latencies_ns;
+static long established, failures, in_flight;
+static uint64_t begun;
+static int first_error, poller;
+static int64_t end_ns;
+
+static void fail(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("connect: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(2);
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * SECOND_NS + now.tv_nsec;
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit = {.rlim_cur = 16384, .rlim_max = 16384};
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* --- load */
+
+static void enter_cgroup(const char *directory)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/cgroup.procs", directory);
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    if (file < 0 || write(file, "0", 1) != 1)
+        fail("%s: %s", path, strerror(errno));
+    close(file);
+}
+
+static void set_linger_zero(int descriptor)
+{
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+}
+
+static void finish(struct slot *slot, int error)
+{
+    if (error == 0) {
+        int64_t took_ns = now_ns() - slot->started_ns;
+        latencies_ns[established++] = took_ns > UINT32_MAX ? UINT32_MAX : (uint32_t)took_ns;
+    } else {
+        failures++;
+        if (first_error == 0)
+            first_error = error;
+    }
+    close(slot->descriptor);
+    slot->descriptor = -1;
+    in_flight--;
+}
+
+static int may_begin(void)
+{
+    return begun < (uint64_t)options.connections && failures < FAILURES_MAX && now_ns() < end_ns;
+}
+
+/* Begin connections on this slot until one is in flight, or none may begin any more. */
+static void begin(struct slot *slot, in_addr_t first_address)
+{
+    while (may_begin()) {
+        uint64_t flow = options.offset + begun++;
+        uint64_t flows = (uint64_t)options.addresses * (uint64_t)options.ports;
+        flow %= flows;
+        struct sockaddr_in to = {
+            .sin_family = AF_INET,
+            .sin_addr.s_addr = htonl(first_address + (in_addr_t)(flow % options.addresses)),
+            .sin_port = htons((uint16_t)(options.port + (long)(flow / options.addresses)))};
+        slot->descriptor = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (slot->descriptor < 0)
+            fail("socket: %s", strerror(errno));
+        set_linger_zero(slot->descriptor);
+        in_flight++;
+        slot->started_ns = now_ns();
+        if (connect(slot->descriptor, (struct sockaddr *)&to, sizeof to) == 0) {
+            finish(slot, 0);
+            continue;
+        }
+        if (errno != EINPROGRESS) {
+            finish(slot, errno);
+            continue;
+        }
+        struct epoll_event event = {.events = EPOLLOUT, .data.u32 = (uint32_t)(slot - slots)};
+        if (epoll_ctl(poller, EPOLL_CTL_ADD, slot->descriptor, &event) != 0)
+            fail("epoll_ctl: %s", strerror(errno));
+        return;
+    }
+}
+
+static int compare(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* The nearest-rank quantile in microseconds; latencies are sorted. */
+static double quantile_us(double share)
+{
+    if (established == 0)
+        return 0.0;
+    long rank = (long)(share * (double)established);
+    return latencies_ns[rank < established ? rank : established - 1] / 1e3;
+}
+
+static void print_result(int64_t took_ns)
+{
+    qsort(latencies_ns, (size_t)established, sizeof *latencies_ns, compare);
+    printf("{\"connections\": %ld, \"seconds\": %.6f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
+           "\"max_us\": %.2f, \"failures\": %ld, \"error\": \"%s\"}\n",
+           established, (double)took_ns / 1e9, quantile_us(0.50), quantile_us(0.99),
+           quantile_us(1.0), failures, first_error ? strerror(first_error) : "");
+}
+
+static int load(void)
+{
+    struct in_addr parsed;
+    if (options.address == NULL || inet_pton(AF_INET, options.address, &parsed) != 1)
+        fail("--address: an IPv4 address is needed");
+    if (options.in_flight < 1 || options.in_flight > IN_FLIGHT_MAX)
+        fail("--in-flight: 1 to %d", IN_FLIGHT_MAX);
+    if (options.connections < 1 || options.connections > CONNECTIONS_MAX)
+        fail("--connections: 1 to %ld", CONNECTIONS_MAX);
+    if (options.seconds <= 0.0 || options.seconds > 3600.0)
+        fail("--seconds: more than 0, at most 3600");
+    in_addr_t first_address = ntohl(parsed.s_addr);
+    raise_descriptor_limit();
+    if (options.cgroup != NULL)
+        enter_cgroup(options.cgroup);
+    latencies_ns = malloc((size_t)options.connections * sizeof *latencies_ns);
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    if (latencies_ns == NULL || poller < 0)
+        fail("%s", strerror(errno));
+
+    int64_t start_ns = now_ns();
+    end_ns = start_ns + (int64_t)(options.seconds * 1e9);
+    for (long i = 0; i < options.in_flight; i++)
+        begin(&slots[i], first_address);
+    while (in_flight > 0 && now_ns() < end_ns + DRAIN_NS) {
+        struct epoll_event events[EVENTS_MAX];
+        int count = epoll_wait(poller, events, EVENTS_MAX, 100);
+        if (count < 0 && errno != EINTR)
+            fail("epoll_wait: %s", strerror(errno));
+        for (int i = 0; i < count; i++) {
+            struct slot *slot = &slots[events[i].data.u32];
+            int error = 0;
+            socklen_t size = sizeof error;
+            getsockopt(slot->descriptor, SOL_SOCKET, SO_ERROR, &error, &size);
+            finish(slot, error);
+            begin(slot, first_address);
+        }
+    }
+    int64_t took_ns = now_ns() - start_ns;
+    if (in_flight > 0) {
+        failures += in_flight;
+        if (first_error == 0)
+            first_error = ETIMEDOUT;
+    }
+    print_result(took_ns);
+    return 0;
+}
+
+/* --- serve */
+
+static _Noreturn void serve(void)
+{
+    if (options.ports < 1 || options.ports > LISTENERS_MAX)
+        fail("--ports: 1 to %d", LISTENERS_MAX);
+    raise_descriptor_limit();
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    for (long i = 0; i < options.ports; i++) {
+        int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        int on = 1;
+        struct sockaddr_in at = {.sin_family = AF_INET,
+                                 .sin_addr.s_addr = htonl(INADDR_ANY),
+                                 .sin_port = htons((uint16_t)(options.port + i))};
+        setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        if (bind(listener, (struct sockaddr *)&at, sizeof at) != 0 ||
+            listen(listener, BACKLOG) != 0)
+            fail("port %ld: %s", options.port + i, strerror(errno));
+        struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
+        if (epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event) != 0)
+            fail("epoll_ctl: %s", strerror(errno));
+    }
+    puts("ready");
+    fflush(stdout);
+    for (;;) {
+        struct epoll_event events[EVENTS_MAX];
+        int count = epoll_wait(poller, events, EVENTS_MAX, -1);
+        if (count < 0 && errno != EINTR)
+            fail("epoll_wait: %s", strerror(errno));
+        for (int i = 0; i < count; i++) {
+            int accepted;
+            /* An orderly close: by RST the client would often hear of that before of the rest. */
+            while ((accepted = accept4(events[i].data.fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+                close(accepted);
+        }
+    }
+}
+
+/* --- command line */
+
+static long whole(const char *name, const char *text, long least, long most)
+{
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (errno != 0 || *end != '\0' || end == text || value < least || value > most)
+        fail("--%s: %s is no whole number from %ld to %ld", name, text, least, most);
+    return value;
+}
+
+static void parse(int count, char **words)
+{
+    static const struct option known[] = {
+        {"address", required_argument, NULL, 'a'},   {"addresses", required_argument, NULL, 'A'},
+        {"port", required_argument, NULL, 'p'},      {"ports", required_argument, NULL, 'P'},
+        {"offset", required_argument, NULL, 'o'},    {"in-flight", required_argument, NULL, 'f'},
+        {"seconds", required_argument, NULL, 's'},   {"connections", required_argument, NULL, 'n'},
+        {"cgroup", required_argument, NULL, 'g'},    {NULL, 0, NULL, 0}};
+    int letter;
+    while ((letter = getopt_long(count, words, "", known, NULL)) != -1) {
+        switch (letter) {
+        case 'a': options.address = optarg; break;
+        case 'A': options.addresses = whole("addresses", optarg, 1, 1L << 24); break;
+        case 'p': options.port = whole("port", optarg, 1, 65535); break;
+        case 'P': options.ports = whole("ports", optarg, 1, 65535); break;
+        case 'o': options.offset = (uint64_t)whole("offset", optarg, 0, 1L << 60); break;
+        case 'f': options.in_flight = whole("in-flight", optarg, 1, IN_FLIGHT_MAX); break;
+        case 's': options.seconds = atof(optarg); break;
+        case 'n': options.connections = whole("connections", optarg, 1, CONNECTIONS_MAX); break;
+        case 'g': options.cgroup = optarg; break;
+        default: exit(2);
+        }
+    }
+    if (options.port < 1 || options.port + options.ports - 1 > 65535)
+        fail("--port and --ports: ports are 1 to 65535");
+}
+
+int main(int count, char **words)
+{
+    if (count < 2)
+        fail("serve or load?");
+    parse(count - 1, words + 1);
+    if (strcmp(words[1], "serve") == 0)
+        serve();
+    if (strcmp(words[1], "load") == 0)
+        return load();
+    fail("%s: serve or load?", words[1]);
+}

@@ -1,0 +1,112 @@
+"""cnnf as a user runs it: `cnnf up --enable` on one namespace, in a directory of its own."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.lab.netns import Namespace
+
+from bench.errors import BenchError
+from cnnf.defender.kernel.footprint import RUN_DIRECTORY
+
+_START_SECONDS = 60.0
+#: `cnnf up` gives the Defender and the Console 12 s each.
+_STOP_SECONDS = 30.0
+_SIGN = "Mode:   enabled for containers and hosts"
+_LOG_LINES = 20
+
+#: A share of one core that a Defender and a Console with nothing to do stay under.
+_IDLE_SHARE = 0.15
+_IDLE_STEP_SECONDS = 0.1
+
+
+class Product:
+    """A running `cnnf up`."""
+
+    def __init__(self, namespace: Namespace, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self._namespace = namespace
+        self._process = process
+        self._log = log
+
+    def check(self) -> None:
+        """Raises BenchError when it has ended."""
+        if self._process.poll() is not None:
+            raise BenchError(
+                f"cnnf up ended with {self._process.returncode}:\n{_end_of(self._log)}"
+            )
+
+    def settle(self, seconds_max: float) -> float:
+        """Wait until it has nothing to do any more; the seconds that took.
+
+        What a run has left it to do must not slow down the next one, which may be the one without
+        cnnf: both are on the same cores.
+        """
+        started = time.monotonic()
+        pids = self._namespace.processes()
+        used = _cpu_seconds(pids)
+        while time.monotonic() - started < seconds_max:
+            time.sleep(_IDLE_STEP_SECONDS)
+            used, before = _cpu_seconds(pids), used
+            if used - before <= _IDLE_SHARE * _IDLE_STEP_SECONDS:
+                break
+        return time.monotonic() - started
+
+
+@contextmanager
+def product(namespace: Namespace, place: Path, networks: tuple[str, ...]) -> Iterator[Product]:
+    """Start cnnf, enabled, on a namespace; stop it at the end. Raises BenchError."""
+    log = place / "cnnf.log"
+    lock = RUN_DIRECTORY / f"defender-{namespace.path.stat().st_ino}.lock"
+    command = [
+        # When we are killed it ends as if by Ctrl-C.
+        "setpriv", "--pdeathsig", "TERM",
+        sys.executable, "-m", "cnnf", "up", "--enable",
+        "--data-dir", str(place / "data"),
+        # The machine's own containers are no part of this.
+        "--docker-socket", str(place / "no-engine"),
+        *(word for network in networks for word in ("--container-network", network)),
+    ]  # fmt: skip
+    with log.open("wb") as output:
+        process = namespace.start(
+            *command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        _wait_for_sign(process, log)
+        yield Product(namespace, process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        # The namespace goes, and the lock's name with it: nobody will ask for it again.
+        lock.unlink(missing_ok=True)
+
+
+def _wait_for_sign(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while _SIGN not in log.read_text(errors="replace"):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise BenchError(f"cnnf up did not start:\n{_end_of(log)}")
+        time.sleep(0.1)
+
+
+def _end_of(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
+
+
+def _cpu_seconds(pids: list[int]) -> float:
+    """What these processes, and the children that they have reaped, have used of a core."""
+    ticks = 0
+    for pid in pids:
+        with suppress(OSError):
+            # After the program's name, which may hold spaces, fields 11 to 14 are the times.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")

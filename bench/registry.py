@@ -1,0 +1,50 @@
+"""The benchmarks there are. A new one is a module with a BENCHMARK, named in `benchmarks`."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bench.errors import BenchError
+from bench.rows import Row
+
+#: Told to the person who waits: one line, without a newline.
+Tell = Callable[[str], None]
+
+
+class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
+    """Some cases that are measured in the same surroundings.
+
+    `measure(cases, deadline, tell)` measures these cases until the monotonic clock shows
+    `deadline`, in seconds, and returns their rows: `NAME-CASE-FIGURE` each. It raises BenchError.
+    """
+
+    name: str
+    cases: tuple[str, ...]
+    measure: Callable[[Sequence[str], float, Tell], list[Row]]
+
+
+def benchmarks() -> tuple[Benchmark, ...]:
+    """All of them, in the order in which they run."""
+    from bench.connections import BENCHMARK as CONNECTIONS
+
+    return (CONNECTIONS,)
+
+
+def chosen(known: Sequence[Benchmark], only: str | None) -> list[tuple[Benchmark, list[str]]]:
+    """The benchmarks and cases whose full name (`NAME-CASE`) begins with `only`; all for None.
+
+    Raises BenchError, with the names there are, when there is none.
+    """
+    found = []
+    for benchmark in known:
+        cases = [
+            case
+            for case in benchmark.cases
+            if only is None or f"{benchmark.name}-{case}-".startswith(f"{only}-")
+        ]
+        if cases:
+            found.append((benchmark, cases))
+    if not found:
+        names = ", ".join(f"{one.name}-{case}" for one in known for case in one.cases)
+        raise BenchError(f"no benchmark is called {only}; there are {names}")
+    return found
