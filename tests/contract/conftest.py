@@ -1,5 +1,6 @@
 """A real Console process on loopback, with a data directory and ports of its own."""
 
+import atexit
 import contextlib
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,15 @@ from cnnf.cli.client import Client
 from tests.contract.joined import Joined
 
 START_S = 30.0
+
+#: Bytecode of the programs under test, kept for one run: without it each start takes seconds.
+_bytecode = tempfile.TemporaryDirectory(prefix="cnnf-bytecode-")
+atexit.register(_bytecode.cleanup)
+ENVIRONMENT = {
+    **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
+    "PYTHONPYCACHEPREFIX": _bytecode.name,
+    "COLUMNS": "200",
+}
 
 
 def free_port() -> int:
@@ -66,6 +77,7 @@ class RunningConsole:
                 stdout=out,
                 stderr=log,
                 cwd="/",
+                env=ENVIRONMENT,
             )
         deadline = time.monotonic() + START_S
         while not (data_dir / "console.json").exists():
@@ -149,6 +161,6 @@ def refused(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         timeout=START_S,
-        env={**os.environ, "COLUMNS": "200"},
+        env=ENVIRONMENT,
         check=False,
     )
