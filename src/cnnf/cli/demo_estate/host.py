@@ -77,6 +77,8 @@ def start_services(state: State, busybox: Path, database_address: str) -> None:
             state.units.append(service.unit)
             states.save(state)
             _run("systemd-run", "--quiet", "--collect", f"--unit={service.unit}", "--", *command)
+            if service.port:
+                _await_listener(service.port)
             continue
         cgroup = mount / "system.slice" / service.unit if mount else None
         if cgroup is not None:
@@ -84,6 +86,8 @@ def start_services(state: State, busybox: Path, database_address: str) -> None:
             _make_cgroup(cgroup)
         state.services.append(_spawn(service.name, command, cgroup))
         states.save(state)
+        if service.port:
+            _await_listener(service.port)
 
 
 def stop_services(state: State) -> list[str]:
@@ -132,6 +136,22 @@ def is_running(state: State, unit: str, name: str) -> bool:
     if unit in state.units:
         return _try("systemctl", "is-active", "--quiet", unit)
     return any(p.name == name and states.is_alive(p) for p in state.services)
+
+
+def _await_listener(port: int) -> None:
+    """Wait until somebody listens on 127.0.0.1, so that no caller is refused at first.
+
+    By reading, not by connecting: our own connection would be on the map.
+    """
+    wanted = f"0100007F:{port:04X}"
+    deadline = time.monotonic() + _END_S
+    while time.monotonic() < deadline:
+        lines = Path("/proc/self/net/tcp").read_text().splitlines()[1:]
+        # proc_net_tcp: the second field is the local address, the fourth the state, 0A listening.
+        if any(line.split()[1] == wanted and line.split()[3] == "0A" for line in lines):
+            return
+        time.sleep(0.02)
+    raise Failure(f"nothing listens on 127.0.0.1:{port}: is the port in use elsewhere?")
 
 
 def _systemd_is_here() -> bool:
