@@ -23,12 +23,17 @@ from cnnf.protocol.messages import Instance
 
 #: Owners of single sockets that are remembered: as many as can be in one report, a few times over.
 _OWNERS_MAX = 20_000
-#: Processes that were found lately and are asked first about the next socket.
-_RECENT_MAX = 64
+#: Processes of one service that are remembered.
+_PIDS_MAX = 64
+#: Seconds between two looks at every process of a big cgroup.
+_PASS_SECONDS = 0.25
 #: Processes that a quick look asks: a one-shot client is among the newest of its cgroup.
 _NEWEST = 12
 #: A service that neither runs nor listens any more is gone after this time.
 _LINGER_SECONDS = 20.0
+
+_SERVICE = "service:"
+_NOBODY = Owner("", "", None)
 
 
 class _Service(msgspec.Struct):
@@ -52,7 +57,8 @@ class LocalServices:
         self._sockets = SocketTable()
         self._by_cgroup: dict[int, Owner] = {}
         self._by_inode: OrderedDict[int, Owner] = OrderedDict()
-        self._recent: list[int] = []
+        self._ownerless: set[int] = set()
+        self._passed_at = 0.0
         self._services: dict[str, _Service] = {}
         self._unannounced: set[str] = set()
 
@@ -67,7 +73,11 @@ class LocalServices:
 
     def owners(self, sockets: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Owner]:
         """The owner of each (cgroup id, inode); nobody is said, not guessed."""
-        return {key: self._owner(*key) for key in set(sockets)}
+        wanted = set(sockets)
+        missing = {(cgroup, inode) for cgroup, inode in wanted if not self._known(cgroup, inode)}
+        if missing:
+            self._look_for(missing)
+        return {key: self._known(*key) or _NOBODY for key in wanted}
 
     def look_quickly(self, cgroup: int, inode: int) -> None:
         """Find a socket's owner among the newest processes, while it still lives.
@@ -85,18 +95,22 @@ class LocalServices:
     def listeners(self) -> Listeners:
         """Who listens here now; also keeps the services' ports. Raises NetlinkError, OSError."""
         found = self._sockets.listeners()
-        missing = frozenset(
-            sock.inode
+        missing = {
+            sock.inode: sock.cgroup
             for sock in found
-            if sock.cgroup not in self._by_cgroup and sock.inode not in self._by_inode
-        )
+            if not self._known(sock.cgroup, sock.inode) and sock.inode not in self._ownerless
+        }
         if missing:
-            self._find_holders(found, missing)
+            self._find_holders(missing)
+            # A listener without a process (the kernel's own) is not looked for again and again.
+            self._ownerless = {
+                sock.inode for sock in found if not self._known(sock.cgroup, sock.inode)
+            }
         for service in self._services.values():
             service.ports = set()
         entries = []
         for sock in found:
-            owner = self._owner(sock.cgroup, sock.inode)
+            owner = self._known(sock.cgroup, sock.inode) or _NOBODY
             entries.append((sock.source, sock.source_port, owner))
             known = self._services.get(owner.instance)
             if known is not None:
@@ -130,25 +144,44 @@ class LocalServices:
             _instance(key, self._services[key], addresses) for key in new if key in self._services
         ]
 
-    def _owner(self, cgroup: int, inode: int) -> Owner:
+    def _known(self, cgroup: int, inode: int) -> Owner | None:
         known = self._by_cgroup.get(cgroup) or self._by_inode.get(inode)
-        if known is not None:
-            if known.instance in self._services:
-                self._services[known.instance].alive_at = time.monotonic()
+        if known is None or not known.instance.startswith(_SERVICE):
             return known
-        path = self._cgroups.path(cgroup)
-        pid = self._processes.holder(inode, self._recent) if inode else 0
-        if not pid and path and inode:
-            pid = self._processes.holder(inode, self._cgroups.processes(path))
-        return self._remember(cgroup, inode, path, pid)
+        service = self._services.get(known.instance)
+        if service is None:
+            return None  # it was taken for gone: look again, and announce it again
+        service.alive_at = time.monotonic()
+        return known
 
-    def _find_holders(self, found: list[Socket], missing: frozenset[int]) -> None:
-        """All listeners' processes in one pass over /proc instead of one for each."""
-        holders = self._processes.holders(missing, self._processes.all())
-        for sock in found:
-            if sock.inode in missing:
-                path = self._cgroups.path(sock.cgroup)
-                self._remember(sock.cgroup, sock.inode, path, holders.get(sock.inode, 0))
+    def _look_for(self, missing: set[tuple[int, int]]) -> None:
+        """Find the holders of all these sockets in one pass over the processes of each cgroup."""
+        paths = {cgroup: self._cgroups.path(cgroup) for cgroup, _ in missing}
+        for cgroup, path in paths.items():
+            inodes = frozenset(inode for one, inode in missing if one == cgroup and inode)
+            holders: dict[int, int] = {}
+            if path and inodes:
+                pids = self._cgroups.processes(path)
+                if len(pids) > _NEWEST:
+                    pids = pids if self._may_pass() else pids[:_NEWEST]
+                holders = self._processes.holders(inodes, pids)
+            for one, inode in missing:
+                if one == cgroup:
+                    self._remember(cgroup, inode, path, holders.get(inode, 0))
+
+    def _may_pass(self) -> bool:
+        """A look at every process of a big cgroup takes tens of milliseconds: not too often."""
+        now = time.monotonic()
+        if now - self._passed_at < _PASS_SECONDS:
+            return False
+        self._passed_at = now
+        return True
+
+    def _find_holders(self, missing: dict[int, int]) -> None:
+        """All listeners' processes in one pass over /proc; `missing` is inode -> cgroup."""
+        holders = self._processes.holders(frozenset(missing), self._processes.all())
+        for inode, cgroup in missing.items():
+            self._remember(cgroup, inode, self._cgroups.path(cgroup), holders.get(inode, 0))
 
     def _remember(self, cgroup: int, inode: int, path: str, pid: int) -> Owner:
         process = None
@@ -156,7 +189,6 @@ class LocalServices:
         service = service_name(path, "")
         by_cgroup = service.by != "program"
         if pid:
-            self._recent = [pid, *(one for one in self._recent if one != pid)][:_RECENT_MAX]
             found = self._processes.of(pid)
             process = found.process
             if not by_cgroup:
@@ -164,6 +196,8 @@ class LocalServices:
         program = PurePath(process.executable).name if process else service.name
         owner = Owner(_instance_id(service), program, process)
         if by_cgroup:
+            if len(self._by_cgroup) >= _OWNERS_MAX:
+                self._by_cgroup.clear()
             self._by_cgroup[cgroup] = owner
         elif inode and owner.instance:
             self._by_inode[inode] = owner
@@ -184,7 +218,7 @@ class LocalServices:
             self._unannounced.add(key)
         known.alive_at = time.monotonic()
         if pid and pid not in known.pids:
-            known.pids = [*known.pids, pid][-_RECENT_MAX:]
+            known.pids = [*known.pids, pid][-_PIDS_MAX:]
 
     def _lives(self, service: _Service) -> bool:
         if service.by == "unit":
@@ -210,7 +244,7 @@ def _instance(key: str, service: _Service, addresses: list[str]) -> Instance:
 def _instance_id(service: ServiceName) -> str:
     if service.by == "container":
         return service.container
-    return f"service:{service.name}" if service.name != UNKNOWN else ""
+    return f"{_SERVICE}{service.name}" if service.name != UNKNOWN else ""
 
 
 def _exists(pid: int) -> bool:

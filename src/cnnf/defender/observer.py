@@ -24,6 +24,7 @@ from cnnf.defender.core.attribution import (
     attribute,
     in_limited_view,
     is_local,
+    plain,
 )
 from cnnf.defender.core.containers import Container
 from cnnf.defender.core.existing import NamespaceSockets, merge
@@ -277,7 +278,8 @@ class Observer:
             return False
         around = self._around()
         return any(
-            is_local(one.destination, around) and not self._listeners.has_port(one.port)
+            is_local(one.destination, around)
+            and self._listeners.find(plain(one.destination), one.port) is None
             for one in batch
         )
 

@@ -125,6 +125,9 @@ class PacketLoop:
         if not verdicts:
             return
         self._packets += len(verdicts)
+        if not self._ledger:
+            # Nothing in it could be read, but that it was there is news too.
+            self._owes_report = True
         if self._unknown and self._may_hold(now_ms):
             # Somebody unknown is connecting: tell before answering, so that the process is still
             # there when the daemon looks for it, however short it lives.
