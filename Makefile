@@ -51,7 +51,7 @@ $(UV): | system-run
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.synced: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --quiet
+	$(UV) sync --frozen --quiet --compile-bytecode
 	@touch $@
 
 web/node_modules/.installed: web/package.json web/package-lock.json .venv/.synced

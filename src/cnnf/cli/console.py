@@ -9,6 +9,7 @@ import structlog
 import typer
 
 from cnnf.cli.failure import Failure
+from cnnf.cli.lifetime import end_with_parent
 
 DataDir = Annotated[
     Path,
@@ -37,6 +38,7 @@ def console(
     context.obj = data_dir
     if context.invoked_subcommand is not None:
         return
+    end_with_parent()
     # Imported late: `cnnf --help` need not load a web server.
     from cnnf.console.app import Options, run
     from cnnf.console.errors import CannotStart

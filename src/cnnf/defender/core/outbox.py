@@ -90,6 +90,16 @@ class Outbox:
         if self._waiting and self._waiting[0].sequence == sequence:
             self._give_up(self._waiting.popleft())
 
+    def missing(self, sequence: int) -> None:
+        """The Console lacks batches before this one (it was restored from a backup, say).
+
+        They are gone for good here too: announce all that came before as lost and begin anew.
+        """
+        if self._waiting and self._waiting[0].sequence == sequence:
+            self._give_up(self._waiting.popleft())
+            lost = self._gap.flows if self._gap else 0
+            self._gap = Gap(first=1, last=sequence, flows=lost)
+
     def _give_up(self, parcel: Parcel) -> None:
         first, flows = (self._gap.first, self._gap.flows) if self._gap else (parcel.sequence, 0)
         self._gap = Gap(first=first, last=parcel.sequence, flows=flows + parcel.flows)

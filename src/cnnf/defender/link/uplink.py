@@ -27,6 +27,8 @@ _POST_TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 _STREAM_TIMEOUT = httpx.Timeout(35.0, connect=5.0)
 _LINE_BYTES_MAX = 65_536
 
+#: Something before this batch never arrived.
+_MISSING = 409
 #: Answers that will never be different for the same batch.
 _NEVER = frozenset({400, 413, 415, 422, 426})
 
@@ -132,6 +134,10 @@ class Uplink:
             return False
         reason = f"batch {parcel.sequence}: {answer.status_code} {said(answer.content)}"
         _log.warning("Console refused", reason=reason)
+        if answer.status_code == _MISSING:
+            self._on_refused(reason)
+            self._outbox.missing(parcel.sequence)
+            return True
         if answer.status_code in _NEVER:
             self._on_refused(reason)
             self._outbox.refused(parcel.sequence)
