@@ -59,7 +59,9 @@ export const inkOnMap = async ({ page }) => {
 
 /** Presses a segment (Containers, Hosts, Map, Table, All, Connected). */
 export const choose = async ({ page }, { name }) => {
-  await page.getByRole("radio", { name, exact: true }).check({ force: true });
+  // The radio itself is hidden; a person clicks its label.
+  await page.locator("label").filter({ hasText: new RegExp(`^${name}$`) }).click();
+  await page.getByRole("radio", { name, exact: true, checked: true }).waitFor();
 };
 
 /** The table's rows on one level, as text by column. */
@@ -156,7 +158,8 @@ export const enable = async ({ page }, { part }) => {
   await page
     .getByRole("complementary", { name: "Limited view" })
     .getByRole("switch", { name: `Enable for ${part}` })
-    .check({ force: true });
+    // Not check(): the switch stays as it is until the dialog is answered.
+    .click({ force: true });
   await page.getByRole("dialog").getByRole("button", { name: "Enable" }).click();
   await page.getByRole("dialog").waitFor({ state: "hidden" });
 };

@@ -1,5 +1,7 @@
 """A Console that nobody has used yet: the login, the empty page, and enabling."""
 
+import contextlib
+
 import pytest
 
 from tests.browser.conftest import Browser, Estate
@@ -28,8 +30,7 @@ def test_first_start_in_the_browser(console: RunningConsole, browser: Browser) -
     assert "Limited view" in banner
     assert browser.call("audit") == []
 
-    with console.api() as api:
-        shop = Estate(api)
+    with console.api() as api, contextlib.closing(Estate(api)):
         browser.call("waitForMap", nodes=5)
 
         browser.call("enable", part="containers")
@@ -41,5 +42,4 @@ def test_first_start_in_the_browser(console: RunningConsole, browser: Browser) -
         browser.call("enable", part="hosts")
         browser.call("waitForNoBanner")
         assert api.get("/settings")["hosts"] is True
-        shop.close()
     assert browser.call("problems") == []

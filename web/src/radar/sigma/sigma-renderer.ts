@@ -20,6 +20,8 @@ const FIT_SCALE_MAX = 1.15;
 const SCALE_MIN = 0.04;
 const SCALE_MAX = 3;
 const PADDING = 48;
+const NARROW_PX = 640;
+const NARROW_SCALE_MIN = 0.6;
 const MOTION_MS = 420;
 const DIMMED = 0.16;
 /** How far beside an edge the pointer still means it, in pixels. */
@@ -351,12 +353,15 @@ export class SigmaRenderer implements MapRenderer {
     this.#sigma.resize();
     const { bounds } = this.#goal;
     const { width, height } = this.#sigma.getDimensions();
-    const scale = Math.min(
+    // On a telephone a map that fits could not be read; it is better to move it.
+    const least = width < NARROW_PX ? NARROW_SCALE_MIN : SCALE_MIN;
+    const fitting = Math.min(
       FIT_SCALE_MAX,
       (width - 2 * PADDING) / Math.max(1, bounds.x1 - bounds.x0),
       (height - 2 * PADDING) / Math.max(1, bounds.y1 - bounds.y0),
     );
-    if (!(scale > 0)) return;
+    if (!(width > 0 && height > 0)) return;
+    const scale = Math.max(least, fitting);
     const x = (bounds.x0 + bounds.x1) / 2;
     const y = (bounds.y0 + bounds.y1) / 2;
     const goal = this.#cameraFor(x, y, scale);
