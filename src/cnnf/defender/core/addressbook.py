@@ -68,14 +68,14 @@ class AddressBook:
         for address in had - has:
             self._end(address, container.id, now_ms)
         for address in has - had:
-            tenures = self._tenures.setdefault(address, [])
-            for tenure in tenures:
+            for tenure in self._tenures.get(address, ()):
                 if not tenure.until:
                     self._end(address, tenure.container, now_ms)
             # The address was the container's before we heard of it: its first SYN may be older
             # than the news. An earlier owner's end is the limit, and `owner` looks at that first.
-            tenures.insert(0, _Tenure(container.id, container.started_at, 0))
-            del tenures[ADDRESS_OWNERS_MAX:]
+            newest = _Tenure(container.id, container.started_at, 0)
+            former = self._tenures.get(address, [])[: ADDRESS_OWNERS_MAX - 1]
+            self._tenures[address] = [newest, *former]
         self._index_published()
 
     def remove(self, container: str, at_ms: int) -> Container | None:
