@@ -61,7 +61,7 @@ export const inkOnMap = async ({ page }) => {
 export const choose = async ({ page }, { name }) => {
   // The radio itself is hidden; a person clicks its label.
   await page.locator("label").filter({ hasText: new RegExp(`^${name}$`) }).click();
-  await page.getByRole("radio", { name, exact: true, checked: true }).waitFor();
+  await page.getByRole("radio", { name, exact: true, checked: true }).waitFor({ state: "attached" });
 };
 
 /** The table's rows on one level, as text by column. */
