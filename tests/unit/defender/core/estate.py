@@ -1,0 +1,47 @@
+"""A small host as values: containers, networks and addresses for the tests of this folder."""
+
+from ipaddress import ip_address
+
+from cnnf.defender.core.containers import (
+    Attachment,
+    Container,
+    ContainerNetwork,
+    PublishedPort,
+)
+
+SHOP = ContainerNetwork(
+    id="n1",
+    name="shop",
+    driver="bridge",
+    bridge="br-shop",
+    subnets=("172.18.0.0/16", "fd00:18::/64"),
+    gateways=("172.18.0.1",),
+)
+
+
+def packed(text: str) -> bytes:
+    """The address as the kernel has it."""
+    return ip_address(text).packed
+
+
+def container(
+    name: str,
+    *addresses: str,
+    started_at: int = 0,
+    published: tuple[tuple[int, int], ...] = (),
+    state: str = "running",
+    protocol: str = "tcp",
+) -> Container:
+    """A container on the shop network; `published` are pairs of host port and its own port."""
+    return Container(
+        id=name,
+        image=f"shop/{name}",
+        title=name,
+        attachments=(Attachment(network="n1", name="shop", addresses=addresses),),
+        started_at=started_at,
+        state=state,
+        published=tuple(
+            PublishedPort(host_address="0.0.0.0", host_port=there, port=here, protocol=protocol)
+            for there, here in published
+        ),
+    )

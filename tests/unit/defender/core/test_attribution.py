@@ -1,0 +1,252 @@
+"""From addresses and sockets to named ends, case by case."""
+
+from typing import NamedTuple
+
+import pytest
+
+from cnnf.defender.core.addressbook import AddressBook
+from cnnf.defender.core.attribution import (
+    PROXY,
+    Ends,
+    Listeners,
+    Owner,
+    Sighting,
+    Surroundings,
+    Unnamed,
+    attribute,
+    in_limited_view,
+    is_local,
+    is_loopback,
+    plain,
+)
+from cnnf.protocol.messages import Endpoint, Process
+from tests.unit.defender.core.estate import SHOP, container, packed
+
+T = 1_000_000
+HOST, GATEWAY, FRONT, CART, NEW = (
+    "192.0.2.10",
+    "172.18.0.1",
+    "172.18.0.2",
+    "172.18.0.3",
+    "172.18.0.77",
+)
+CURL = Process(pid=700, executable="/usr/bin/curl")
+BACKUP = Owner("service:backup", "curl", CURL)
+FORWARDER = Owner("service:docker", PROXY, None)
+SSH = Owner("service:ssh", "sshd", None)
+REDIS = Owner("service:redis", "redis-server", None)
+
+
+@pytest.fixture
+def around() -> Surroundings:
+    """A host with two containers, one of them published, and a few services."""
+    book = AddressBook()
+    book.set_networks((SHOP,))
+    book.put(container("front", FRONT, "fd00:18::2", started_at=T, published=((8080, 80),)), T)
+    book.put(container("cart", CART, started_at=T), T)
+    return Surroundings(
+        book=book,
+        host_addresses=frozenset(map(packed, (HOST, GATEWAY, "2001:db8::10"))),
+        listeners=Listeners(
+            [
+                (packed("0.0.0.0"), 22, SSH),
+                (packed("127.0.0.1"), 6379, REDIS),
+                (packed("0.0.0.0"), 8080, FORWARDER),
+                (packed("::"), 9100, Owner("service:exporter", "exporter", None)),
+            ]
+        ),
+        owners={
+            (9, 4711): BACKUP,
+            (9, 0): BACKUP,
+            (5, 800): FORWARDER,
+            (6, 900): Owner("", "x", CURL),
+        },
+    )
+
+
+def sighting(
+    source: str, destination: str, port: int, *, owner: tuple[int, int] = (0, 0)
+) -> Sighting:
+    """One SYN, half a second after everything had started."""
+    return Sighting(
+        source=packed(source) if source else b"",
+        cgroup=owner[0],
+        inode=owner[1],
+        destination=packed(destination),
+        port=port,
+        connections=1,
+        first_seen=T + 500,
+        last_seen=T + 500,
+    )
+
+
+class Case(NamedTuple):
+    """A sighting and what both ends must be called: (address, instance)."""
+
+    name: str
+    seen: Sighting
+    source: tuple[str, str]
+    destination: tuple[str, str]
+    port: int
+    process: Process | None = None
+
+
+CASES = [
+    Case("container to container", sighting(FRONT, CART, 9000),
+         (FRONT, "front"), (CART, "cart"), 9000),
+    Case("container to itself by IPv6", sighting("fd00:18::2", "fd00:18::2", 80),
+         ("fd00:18::2", "front"), ("fd00:18::2", "front"), 80),
+    Case("host service to container", sighting(HOST, CART, 9000, owner=(9, 4711)),
+         (HOST, "service:backup"), (CART, "cart"), 9000, CURL),
+    Case("counted by cgroup alone", sighting("", CART, 9000, owner=(9, 0)),
+         ("", "service:backup"), (CART, "cart"), 9000, CURL),
+    Case("a cgroup that is gone", sighting("", CART, 9000, owner=(8, 0)),
+         ("127.0.0.1", ""), (CART, "cart"), 9000),
+    Case("a cgroup that is gone, by IPv6", sighting("", "fd00:18::2", 80, owner=(8, 0)),
+         ("::1", ""), ("fd00:18::2", "front"), 80),
+    Case("a host process without a service", sighting(HOST, CART, 9000, owner=(6, 900)),
+         (HOST, ""), (CART, "cart"), 9000, CURL),
+    Case("a host socket that was not found", sighting(HOST, CART, 9000),
+         (HOST, ""), (CART, "cart"), 9000),
+    Case("loopback to a service", sighting("127.0.0.1", "127.0.0.1", 6379, owner=(9, 4711)),
+         ("127.0.0.1", "service:backup"), ("127.0.0.1", "service:redis"), 6379, CURL),
+    Case("loopback by another of its addresses", sighting("127.0.0.1", "127.0.0.53", 22),
+         ("127.0.0.1", ""), ("127.0.0.53", "service:ssh"), 22),
+    Case("a service that listens elsewhere only", sighting(FRONT, HOST, 6379),
+         (FRONT, "front"), (HOST, ""), 6379),
+    Case("from outside to a service", sighting("203.0.113.7", HOST, 22),
+         ("203.0.113.7", ""), (HOST, "service:ssh"), 22),
+    Case("to a service on both families", sighting("203.0.113.7", HOST, 9100),
+         ("203.0.113.7", ""), (HOST, "service:exporter"), 9100),
+    Case("published port by the host's address", sighting("203.0.113.7", HOST, 8080),
+         ("203.0.113.7", ""), (HOST, "front"), 80),
+    Case("published port by the gateway, first leg", sighting(CART, GATEWAY, 8080),
+         (CART, "cart"), (GATEWAY, "front"), 80),
+    Case("published port by loopback", sighting("127.0.0.1", "127.0.0.1", 8080, owner=(9, 4711)),
+         ("127.0.0.1", "service:backup"), ("127.0.0.1", "front"), 80, CURL),
+    Case("behind DNAT the container is met itself", sighting("203.0.113.7", FRONT, 80),
+         ("203.0.113.7", ""), (FRONT, "front"), 80),
+    Case("container to the internet", sighting(FRONT, "203.0.113.7", 443),
+         (FRONT, "front"), ("203.0.113.7", ""), 443),
+    Case("host to a private neighbour", sighting(HOST, "10.9.9.9", 5432, owner=(9, 4711)),
+         (HOST, "service:backup"), ("10.9.9.9", ""), 5432, CURL),
+    Case("a port nobody listens on", sighting(FRONT, HOST, 1), (FRONT, "front"), (HOST, ""), 1),
+    Case("the forwarder to a port that is not published",
+         sighting(GATEWAY, CART, 9000, owner=(5, 800)),
+         (GATEWAY, "service:docker"), (CART, "cart"), 9000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_both_ends_are_named(case: Case, around: Surroundings) -> None:
+    assert attribute(case.seen, around) == Ends(
+        Endpoint(address=case.source[0], instance=case.source[1]),
+        Endpoint(address=case.destination[0], instance=case.destination[1]),
+        case.port,
+        case.process,
+    )
+
+
+def test_a_forwarders_second_leg_is_the_first_ones_other_half(around: Surroundings) -> None:
+    assert attribute(sighting(GATEWAY, FRONT, 80, owner=(5, 800)), around) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"), [(NEW, CART), (FRONT, NEW), (NEW, "203.0.113.7")]
+)
+def test_an_address_of_a_container_network_waits_for_its_name(
+    source: str, destination: str, around: Surroundings
+) -> None:
+    found = attribute(sighting(source, destination, 443), around)
+    assert isinstance(found, Unnamed)
+    assert {found.ends.source.address, found.ends.destination.address} == {source, destination}
+    around.book.put(container("new", NEW, started_at=T), T + 600)
+    assert isinstance(attribute(sighting(source, destination, 443), around), Ends)
+
+
+def test_the_gateway_is_the_host_and_waits_for_nothing(around: Surroundings) -> None:
+    assert isinstance(attribute(sighting(GATEWAY, CART, 443), around), Ends)
+
+
+def test_a_count_over_a_generation_names_who_started_or_stopped_within(
+    around: Surroundings,
+) -> None:
+    around.book.put(container("late", NEW, started_at=T + 20_000), T + 20_000)
+    around.book.remove("cart", T + 25_000)
+    count = Sighting(
+        source=packed(NEW), destination=packed(CART), port=80, connections=7,
+        first_seen=T + 10_000, last_seen=T + 30_000,
+    )  # fmt: skip
+    found = attribute(count, around)
+    assert isinstance(found, Ends)
+    assert (found.source.instance, found.destination.instance) == ("late", "cart")
+
+
+def test_mapped_addresses_are_plain(around: Surroundings) -> None:
+    seen = sighting(f"::ffff:{FRONT}", f"::ffff:{HOST}", 22)
+    found = attribute(seen, around)
+    assert isinstance(found, Ends)
+    assert found.source == Endpoint(address=FRONT, instance="front")
+    assert found.destination == Endpoint(address=HOST, instance="service:ssh")
+    assert in_limited_view(seen, around)
+
+
+def test_listeners_prefer_the_exact_address_then_their_family() -> None:
+    exact, four, six = (Owner(name, name, None) for name in ("exact", "four", "six"))
+    listeners = Listeners(
+        [
+            (packed(HOST), 80, exact),
+            (packed("0.0.0.0"), 80, four),
+            (packed("::"), 80, six),
+            (packed("::ffff:127.0.0.1"), 81, exact),
+        ]
+    )
+    assert listeners.find(packed(HOST), 80) is exact
+    assert listeners.find(packed("127.0.0.1"), 80) is four
+    assert listeners.find(packed("::1"), 80) is six
+    assert listeners.find(packed("127.0.0.1"), 81) is exact
+    assert listeners.find(packed("127.0.0.1"), 82) is None
+    only_four = Listeners([(packed("0.0.0.0"), 80, four)])
+    assert only_four.find(packed("::1"), 80) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "shown"),
+    [
+        (FRONT, CART, True),
+        (FRONT, HOST, True),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("::1", "::1", True),
+        ("", CART, True),
+        (FRONT, "203.0.113.7", True),
+        (HOST, "2606:4700::1111", True),
+        ("", "203.0.113.7", True),
+        (FRONT, "10.9.9.9", False),
+        (HOST, "10.9.9.9", False),
+        ("203.0.113.7", HOST, False),
+        ("10.9.9.9", FRONT, False),
+        ("10.9.9.9", "203.0.113.7", False),
+    ],
+)
+def test_the_limited_view_shows_what_is_local_or_leaves_for_the_internet(
+    source: str, destination: str, shown: bool, around: Surroundings
+) -> None:
+    assert in_limited_view(sighting(source, destination, 443), around) is shown
+
+
+def test_local_is_the_host_and_its_containers(around: Surroundings) -> None:
+    assert is_local(packed(HOST), around)
+    assert is_local(packed("127.8.8.8"), around)
+    assert is_local(packed(NEW), around)
+    assert is_local(packed(f"::ffff:{NEW}"), around)
+    assert not is_local(packed("172.19.0.1"), around)
+
+
+def test_loopback_and_mapped_addresses() -> None:
+    assert is_loopback(packed("127.255.0.1"))
+    assert is_loopback(packed("::1"))
+    assert not is_loopback(packed("128.0.0.1"))
+    assert not is_loopback(packed("::"))
+    assert plain(packed("::ffff:10.0.0.1")) == packed("10.0.0.1")
+    assert plain(packed("fd00::1")) == packed("fd00::1")
+    assert plain(b"") == b""
