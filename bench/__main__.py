@@ -29,6 +29,9 @@ _PROGRAMS = {
     "nft": "nftables",
     "iptables": "iptables",
 }
+#: How often progress is told where it cannot be written over, in a log.
+_LINE_SECONDS = 10.0
+_told_at = -_LINE_SECONDS
 
 
 def main() -> int:
@@ -42,12 +45,12 @@ def main() -> int:
         _tell("interrupted; nothing is left behind", last=True)
         return 130
     except BenchError as error:
-        _tell("")
+        _new_line()
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except (AssertionError, subprocess.TimeoutExpired, OSError) as error:
         # A command that made or removed a namespace says so by these.
-        _tell("")
+        _new_line()
         print(f"bench: the estates: {error}", file=sys.stderr)
         return 1
     return 0
@@ -71,9 +74,10 @@ def _run(only: str | None, seconds: float, path: Path) -> None:
     finally:
         _ignore_signals()
         remove_left()
-    _write(path, as_json(rows))
     _tell(f"done after {time.monotonic() - started:.0f} s", last=True)
+    # The table comes first: it is there even where the file cannot be written.
     print(as_table(rows), end="", flush=True)
+    _write(path, as_json(rows))
     print(f"\nThe same as JSON: {path}", flush=True)
 
 
@@ -127,12 +131,19 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _tell(line: str, last: bool = False) -> None:
-    """Show progress: on a terminal in one line that is written over, else only what is final."""
+    """Show progress: on a terminal in one line that is written over, else a line now and then."""
+    global _told_at
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K{line}" + ("\n" if last else ""))
-    elif last:
+    elif last or time.monotonic() - _told_at >= _LINE_SECONDS:
         sys.stderr.write(f"{line}\n")
+        _told_at = time.monotonic()
     sys.stderr.flush()
+
+
+def _new_line() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\033[K")
 
 
 def _interrupt(number: int, frame: object) -> None:
