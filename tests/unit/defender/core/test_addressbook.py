@@ -126,12 +126,12 @@ def test_a_published_port_leads_to_its_container() -> None:
     assert book.published(8443) == Published("front", 443)
     assert book.published(80) is None
     assert book.published(53) is None
-    assert book.is_published("front", 443)
-    assert not book.is_published("front", 8443)
-    assert not book.is_published("cart", 443)
+    assert book.published_at("front", 443) == [8443]
+    assert book.published_at("front", 8443) == []
+    assert book.published_at("cart", 443) == []
     book.remove("front", T)
     assert book.published(8080) is None
-    assert not book.is_published("front", 443)
+    assert book.published_at("front", 443) == []
 
 
 def test_a_port_that_leads_to_two_containers_names_neither() -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.attribution import (
-    PROXY,
     Ends,
     Listeners,
     Owner,
@@ -14,11 +13,13 @@ from cnnf.defender.core.attribution import (
     Surroundings,
     Unnamed,
     attribute,
-    in_limited_view,
     is_local,
     is_loopback,
+    is_visible,
     plain,
 )
+from cnnf.defender.core.limits import LISTENER_WAIT_MS, NAME_WAIT_MS
+from cnnf.defender.core.ruleset import Scopes
 from cnnf.protocol.messages import Endpoint, Process
 from tests.unit.defender.core.estate import SHOP, container, packed
 
@@ -32,7 +33,7 @@ HOST, GATEWAY, FRONT, CART, NEW = (
 )
 CURL = Process(pid=700, executable="/usr/bin/curl")
 BACKUP = Owner("service:backup", "curl", CURL)
-FORWARDER = Owner("service:docker", PROXY, None)
+FORWARDER = Owner("service:docker", "docker-proxy", None)
 SSH = Owner("service:ssh", "sshd", None)
 REDIS = Owner("service:redis", "redis-server", None)
 
@@ -59,6 +60,7 @@ def around() -> Surroundings:
             (9, 4711): BACKUP,
             (9, 0): BACKUP,
             (5, 800): FORWARDER,
+            (5, 0): FORWARDER,
             (6, 900): Owner("", "x", CURL),
         },
     )
@@ -102,8 +104,8 @@ CASES = [
          ("", "service:backup"), (CART, "cart"), 9000, CURL),
     Case("a cgroup that is gone", sighting("", CART, 9000, owner=(8, 0)),
          ("127.0.0.1", ""), (CART, "cart"), 9000),
-    Case("a cgroup that is gone, by IPv6", sighting("", "fd00:18::2", 80, owner=(8, 0)),
-         ("::1", ""), ("fd00:18::2", "front"), 80),
+    Case("a cgroup that is gone, by IPv6", sighting("", "fd00:18::2", 81, owner=(8, 0)),
+         ("::1", ""), ("fd00:18::2", "front"), 81),
     Case("a host process without a service", sighting(HOST, CART, 9000, owner=(6, 900)),
          (HOST, ""), (CART, "cart"), 9000, CURL),
     Case("a host socket that was not found", sighting(HOST, CART, 9000),
@@ -112,8 +114,6 @@ CASES = [
          ("127.0.0.1", "service:backup"), ("127.0.0.1", "service:redis"), 6379, CURL),
     Case("loopback by another of its addresses", sighting("127.0.0.1", "127.0.0.53", 22),
          ("127.0.0.1", ""), ("127.0.0.53", "service:ssh"), 22),
-    Case("a service that listens elsewhere only", sighting(FRONT, HOST, 6379),
-         (FRONT, "front"), (HOST, ""), 6379),
     Case("from outside to a service", sighting("203.0.113.7", HOST, 22),
          ("203.0.113.7", ""), (HOST, "service:ssh"), 22),
     Case("to a service on both families", sighting("203.0.113.7", HOST, 9100),
@@ -130,7 +130,6 @@ CASES = [
          (FRONT, "front"), ("203.0.113.7", ""), 443),
     Case("host to a private neighbour", sighting(HOST, "10.9.9.9", 5432, owner=(9, 4711)),
          (HOST, "service:backup"), ("10.9.9.9", ""), 5432, CURL),
-    Case("a port nobody listens on", sighting(FRONT, HOST, 1), (FRONT, "front"), (HOST, ""), 1),
     Case("the forwarder to a port that is not published",
          sighting(GATEWAY, CART, 9000, owner=(5, 800)),
          (GATEWAY, "service:docker"), (CART, "cart"), 9000),
@@ -149,6 +148,30 @@ def test_both_ends_are_named(case: Case, around: Surroundings) -> None:
 
 def test_a_forwarders_second_leg_is_the_first_ones_other_half(around: Surroundings) -> None:
     assert attribute(sighting(GATEWAY, FRONT, 80, owner=(5, 800)), around) is None
+    # Counted by the kernel there is only its cgroup.
+    assert attribute(sighting("", FRONT, 80, owner=(5, 0)), around) is None
+    # Its socket may be gone before its process is found: then its listener tells.
+    assert attribute(sighting(GATEWAY, FRONT, 80), around) is None
+    assert attribute(sighting(GATEWAY, FRONT, 80, owner=(77, 1)), around) is None
+
+
+def test_a_service_that_meets_a_published_container_itself_is_no_forwarder(
+    around: Surroundings,
+) -> None:
+    found = attribute(sighting(HOST, FRONT, 80, owner=(9, 4711)), around)
+    assert isinstance(found, Ends)
+    assert found.source.instance == "service:backup"
+
+
+@pytest.mark.parametrize("port", [1, 6379])
+def test_a_port_of_the_host_without_a_listener_waits_for_one(
+    port: int, around: Surroundings
+) -> None:
+    found = attribute(sighting(FRONT, HOST, port), around)
+    assert isinstance(found, Unnamed)
+    assert found.wait_ms == LISTENER_WAIT_MS
+    assert found.ends.source.instance == "front"
+    assert found.ends.destination == Endpoint(address=HOST)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +182,7 @@ def test_an_address_of_a_container_network_waits_for_its_name(
 ) -> None:
     found = attribute(sighting(source, destination, 443), around)
     assert isinstance(found, Unnamed)
+    assert found.wait_ms == NAME_WAIT_MS
     assert {found.ends.source.address, found.ends.destination.address} == {source, destination}
     around.book.put(container("new", NEW, started_at=T), T + 600)
     assert isinstance(attribute(sighting(source, destination, 443), around), Ends)
@@ -188,7 +212,7 @@ def test_mapped_addresses_are_plain(around: Surroundings) -> None:
     assert isinstance(found, Ends)
     assert found.source == Endpoint(address=FRONT, instance="front")
     assert found.destination == Endpoint(address=HOST, instance="service:ssh")
-    assert in_limited_view(seen, around)
+    assert is_visible(seen, Scopes(), around)
 
 
 def test_listeners_prefer_the_exact_address_then_their_family() -> None:
@@ -206,32 +230,44 @@ def test_listeners_prefer_the_exact_address_then_their_family() -> None:
     assert listeners.find(packed("::1"), 80) is six
     assert listeners.find(packed("127.0.0.1"), 81) is exact
     assert listeners.find(packed("127.0.0.1"), 82) is None
+    assert list(listeners.at(80)) == [exact, four, six]
+    assert list(listeners.at(82)) == []
     only_four = Listeners([(packed("0.0.0.0"), 80, four)])
     assert only_four.find(packed("::1"), 80) is None
 
 
+LIMITED, CONTAINERS, HOSTS = Scopes(), Scopes(containers=True), Scopes(hosts=True)
+BOTH = Scopes(containers=True, hosts=True)
+
+
 @pytest.mark.parametrize(
-    ("source", "destination", "shown"),
+    ("source", "destination", "shown_in"),
     [
-        (FRONT, CART, True),
-        (FRONT, HOST, True),
-        ("127.0.0.1", "127.0.0.1", True),
-        ("::1", "::1", True),
-        ("", CART, True),
-        (FRONT, "203.0.113.7", True),
-        (HOST, "2606:4700::1111", True),
-        ("", "203.0.113.7", True),
-        (FRONT, "10.9.9.9", False),
-        (HOST, "10.9.9.9", False),
-        ("203.0.113.7", HOST, False),
-        ("10.9.9.9", FRONT, False),
-        ("10.9.9.9", "203.0.113.7", False),
+        (FRONT, CART, [LIMITED, CONTAINERS, HOSTS, BOTH]),
+        (FRONT, HOST, [LIMITED, CONTAINERS, HOSTS, BOTH]),
+        ("127.0.0.1", "127.0.0.1", [LIMITED, CONTAINERS, HOSTS, BOTH]),
+        ("::1", "::1", [LIMITED, CONTAINERS, HOSTS, BOTH]),
+        ("", CART, [LIMITED, CONTAINERS, HOSTS, BOTH]),
+        (FRONT, "203.0.113.7", [LIMITED, CONTAINERS, HOSTS, BOTH]),
+        (HOST, "2606:4700::1111", [LIMITED, CONTAINERS, HOSTS, BOTH]),
+        ("", "203.0.113.7", [LIMITED, CONTAINERS, HOSTS, BOTH]),
+        # Private peers and whatever comes from outside: only where it is enabled.
+        (FRONT, "10.9.9.9", [CONTAINERS, BOTH]),
+        ("10.9.9.9", FRONT, [CONTAINERS, BOTH]),
+        (HOST, "10.9.9.9", [HOSTS, BOTH]),
+        ("", "10.9.9.9", [HOSTS, BOTH]),
+        ("203.0.113.7", HOST, [HOSTS, BOTH]),
+        # What only passes through this host concerns nobody here.
+        ("10.9.9.9", "203.0.113.7", []),
+        ("10.9.9.9", "10.8.8.8", []),
     ],
 )
-def test_the_limited_view_shows_what_is_local_or_leaves_for_the_internet(
-    source: str, destination: str, shown: bool, around: Surroundings
+def test_each_mode_shows_what_it_should(
+    source: str, destination: str, shown_in: list[Scopes], around: Surroundings
 ) -> None:
-    assert in_limited_view(sighting(source, destination, 443), around) is shown
+    seen = sighting(source, destination, 443)
+    every = (LIMITED, CONTAINERS, HOSTS, BOTH)
+    assert [scopes for scopes in every if is_visible(seen, scopes, around)] == shown_in
 
 
 def test_local_is_the_host_and_its_containers(around: Surroundings) -> None:
