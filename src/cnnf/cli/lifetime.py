@@ -12,13 +12,19 @@ _PR_SET_PDEATHSIG = 1
 PARENT_VARIABLE = "CNNF_PARENT"
 
 
+def parent() -> int:
+    """The process of `cnnf up` that started us; 0 when we were started alone."""
+    text = os.environ.get(PARENT_VARIABLE, "")
+    return int(text) if text.isdigit() else 0
+
+
 def end_with_parent() -> None:
     """Let the kernel send us SIGTERM when `cnnf up`, which started us, is gone."""
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent is None:
+    started_by = parent()
+    if not started_by:
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(parent):
+    if os.getppid() != started_by:
         # It went away before we asked.
         sys.exit(1)
 

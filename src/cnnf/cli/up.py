@@ -112,9 +112,12 @@ class _Programs:
     def forward_signals(self) -> None:
         """SIGTERM and SIGHUP end us as Ctrl-C does."""
 
-        def interrupt(*_: object) -> None:
+        def interrupt(number: int, _: object) -> None:
             self._stopping.set()
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            # Asked to end, and ended: that is success to whoever supervises us.
+            raise SystemExit(0)
 
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, interrupt)

@@ -89,6 +89,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     networks: tuple[Network, ...] = ()
     host_name: str = ""
     run_directory: Path = RUN_DIRECTORY
+    #: The process to stop when somebody wants this Defender to end; 0: this one.
+    stop_pid: int = 0
 
 
 class Defender:
@@ -98,7 +100,7 @@ class Defender:
         self._options = options
         queues = options.queue_count or min(os.cpu_count() or 1, _QUEUES_MAX)
         self._credentials = Credentials(options.directory)
-        self._footprint = Footprint(options.run_directory)
+        self._footprint = Footprint(options.run_directory, options.stop_pid)
         self._conditions = Conditions()
         self._inventory = Inventory()
         self._book = AddressBook(options.networks)
@@ -159,18 +161,23 @@ class Defender:
             await self._stop()
 
     async def _start(self) -> None:
+        self._spawn("settings", self._uplink.listen_for_ever)
         discovery = DockerDiscovery(self._discovery_changed, self._options.docker_socket)
         self._spawn("discovery", discovery.run)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DISCOVERY_SECONDS):
                 await self._discovered.wait()
+                # The mode is known from the last time, unless this is the first.
+                if not self._wanted.generation:
+                    await self._wanted_news.wait()
         self._networks_news.clear()
+        self._wanted_news.clear()
         await self._refresh_services()
         await self._filter_bridges()
         scopes = Scopes(containers=self._wanted.containers, hosts=self._wanted.hosts)
         # Connections that are made while we look are counted by both; better twice than not at
         # all only here, so the look comes before the rules.
-        await self._observer.find_existing(scopes)
+        await self._observer.find_existing(scopes, before=None)
         self._watch.start()
         self._loops.start(self._offload.plan.generation)
         if not await self._loops.ready(_LOOPS_READY_SECONDS):
@@ -182,7 +189,6 @@ class Defender:
             ("observer", self._observer.run),
             ("publisher", self._publish_for_ever),
             ("upload", self._uplink.send_for_ever),
-            ("settings", self._uplink.listen_for_ever),
             ("scopes", self._follow_wanted),
             ("networks", self._follow_networks),
             ("generations", self._switch_for_ever),
@@ -218,7 +224,8 @@ class Defender:
         now_ms = _now_ms()
         if isinstance(change, EngineHealth):
             self._discovered.set()
-            if change.code:
+            # A host without Docker is no defect.
+            if change.code and change.code != "engine-absent":
                 self._condition("docker-unreachable", change.message)
             else:
                 self._conditions.clear("docker-unreachable")
@@ -283,9 +290,12 @@ class Defender:
             await self._apply_wanted()
 
     async def _apply_wanted(self) -> None:
-        wanted = self._wanted
+        wanted, before = self._wanted, self._offload.plan.scopes
         scopes = Scopes(containers=wanted.containers, hosts=wanted.hosts)
         await self._switch(scopes=scopes, networks=self._book.networks)
+        if self._publisher.applied is not None and scopes != before:
+            # What the view so far did not show was there before the switch, too.
+            await self._observer.find_existing(scopes, before=before)
         await asyncio.to_thread(self._credentials.keep_settings, wanted)
         self._publisher.applied = wanted
         _log.info("settings applied", containers=wanted.containers, hosts=wanted.hosts)

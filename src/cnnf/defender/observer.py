@@ -22,14 +22,14 @@ from cnnf.defender.core.attribution import (
     Surroundings,
     Unnamed,
     attribute,
-    in_limited_view,
     is_local,
+    is_visible,
     plain,
 )
 from cnnf.defender.core.containers import Container
 from cnnf.defender.core.existing import NamespaceSockets, merge
 from cnnf.defender.core.flows import FlowTable
-from cnnf.defender.core.limits import NAME_WAIT_MS, PENDING_FLOWS_MAX
+from cnnf.defender.core.limits import PENDING_FLOWS_MAX
 from cnnf.defender.core.observations import Report
 from cnnf.defender.core.ruleset import Scopes
 from cnnf.defender.core.tallies import Tally
@@ -199,17 +199,19 @@ class Observer:
         async with self._worker:
             return await asyncio.to_thread(self._services.instances, self.host_addresses)
 
-    async def find_existing(self, scopes: Scopes) -> None:
-        """Report connections that were there before us, each once."""
+    async def find_existing(self, scopes: Scopes, *, before: Scopes | None) -> None:
+        """Report connections that were there before us, each once.
+
+        After a change of scopes from `before` only those that were not to be seen until then.
+        """
         containers = list(self._book.containers.values())
         async with self._worker:
             sightings = await asyncio.to_thread(self._existing, containers)
         around = self._around()
         for sighting in sightings:
-            if not any(is_local(end, around) for end in (sighting.source, sighting.destination)):
+            if not is_visible(sighting, scopes, around):
                 continue
-            enabled = scopes.hosts or scopes.containers
-            if enabled or in_limited_view(sighting, around):
+            if before is None or not is_visible(sighting, before, around):
                 self._put(sighting)
 
     def _look_quickly(self, cgroup: int, inode: int) -> None:
@@ -247,14 +249,17 @@ class Observer:
             ends = attribute(sighting, around)
             if isinstance(ends, Unnamed):
                 if wait:
-                    self._waiting.append((now_ms + NAME_WAIT_MS, sighting))
+                    self._waiting.append((now_ms + ends.wait_ms, sighting))
                     continue
                 ends = ends.ends
             if ends is not None:
                 self.flows.add(ends, sighting)
 
     async def _retry(self, waiting: list[tuple[int, Sighting]]) -> None:
-        """Attribute what discovery has named by now; the rest waits on."""
+        """Attribute what has got a name by now; the rest waits on."""
+        if self._misses_listener([sighting for _, sighting in waiting]):
+            with contextlib.suppress(NetlinkError, OSError):
+                await self._read_listeners()
         around = self._around()
         ready = []
         for until, sighting in waiting:

@@ -117,9 +117,10 @@ class AddressBook:
         found = self._published.get(port, ())
         return found[0] if len(found) == 1 else None
 
-    def is_published(self, container: str, port: int) -> bool:
-        """Is this container's port published on the host?"""
-        return any(Published(container, port) in targets for targets in self._published.values())
+    def published_at(self, container: str, port: int) -> list[int]:
+        """The host's ports that lead to this container's port."""
+        target = Published(container, port)
+        return [host_port for host_port, targets in self._published.items() if target in targets]
 
     def forget_old(self, now_ms: int) -> None:
         """Drop tenures that ended so long ago that no report can still mean them."""

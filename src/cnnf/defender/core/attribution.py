@@ -11,13 +11,16 @@ from typing import NamedTuple
 import msgspec
 
 from cnnf.defender.core.addressbook import AddressBook
+from cnnf.defender.core.limits import LISTENER_WAIT_MS, NAME_WAIT_MS
+from cnnf.defender.core.ruleset import Scopes
 from cnnf.policy.addresses import is_internet
 from cnnf.protocol.messages import Endpoint, Process
 
 _ANY = (bytes(4), bytes(16))
 _MAPPED = bytes(10) + b"\xff\xff"
-#: What Docker's own forwarder is called; its second connection is the first one's other half.
-PROXY = "docker-proxy"
+#: What Docker's forwarder and its unit are called: it takes a connection to a published port and
+#: makes a second one, which is the first one's other half.
+_FORWARDER = frozenset({"docker-proxy", "dockerd", "docker"})
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +59,10 @@ class Ends(NamedTuple):
 
 
 class Unnamed(NamedTuple):
-    """An address in a container network that discovery has not named (yet)."""
+    """An end has no name yet that may still come: worth waiting for so long."""
 
     ends: Ends
+    wait_ms: int
 
 
 class Listeners:
@@ -82,6 +86,10 @@ class Listeners:
             if any_address in at:
                 return at[any_address]
         return None
+
+    def at(self, port: int) -> Iterable[Owner]:
+        """Everybody who listens on this port, on whatever address."""
+        return self._by_port.get(port, {}).values()
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,15 +119,41 @@ def attribute(sighting: Sighting, around: Surroundings) -> Ends | Unnamed | None
     owner = around.owners.get((sighting.cgroup, sighting.inode)) if sighting.cgroup else None
     source = _source(sighting, owner, around)
     destination, port = _destination(sighting, around)
-    forwarded = owner is not None and owner.program == PROXY and destination.instance
-    if forwarded and around.book.is_published(destination.instance, port):
+    if _is_second_half(sighting, owner, destination, port, around):
         return None
     process = owner.process if owner is not None else None
     ends = Ends(source, destination, port, process)
     waiting = (source, sighting.source), (destination, sighting.destination)
     if any(_awaits_name(endpoint, address, around) for endpoint, address in waiting):
-        return Unnamed(ends)
+        return Unnamed(ends, NAME_WAIT_MS)
+    if not destination.instance and _is_host(plain(sighting.destination), around.host_addresses):
+        return Unnamed(ends, LISTENER_WAIT_MS)
     return ends
+
+
+def _is_second_half(
+    sighting: Sighting, owner: Owner | None, destination: Endpoint, port: int, around: Surroundings
+) -> bool:
+    """Is this a forwarder's connection to the container whose port it publishes?
+
+    Its sockets live so briefly that the process is often gone before it is found; then the
+    forwarder's listener on the published port tells.
+    """
+    if not destination.instance:
+        return False
+    if sighting.source and not _is_host(plain(sighting.source), around.host_addresses):
+        return False
+    host_ports = around.book.published_at(destination.instance, port)
+    if not host_ports:
+        return False
+    if owner is not None and owner.instance:
+        return _forwards(owner)
+    return any(_forwards(one) for host_port in host_ports for one in around.listeners.at(host_port))
+
+
+def _forwards(owner: Owner) -> bool:
+    name = owner.instance.removeprefix("service:")
+    return owner.program in _FORWARDER or name in _FORWARDER
 
 
 def is_local(address: bytes, around: Surroundings) -> bool:
@@ -128,13 +162,21 @@ def is_local(address: bytes, around: Surroundings) -> bool:
     return _is_host(address, around.host_addresses) or around.book.in_network(address)
 
 
-def in_limited_view(sighting: Sighting, around: Surroundings) -> bool:
-    """Would the limited view show it: local at both ends, or from here to the internet?"""
-    if sighting.source and not is_local(sighting.source, around):
+def is_visible(sighting: Sighting, scopes: Scopes, around: Surroundings) -> bool:
+    """Does what is enabled show it? The limited view shows what is local at both ends, or goes
+    from here to the internet; flows that only pass through this host are never shown."""
+    source = sighting.source and is_local(sighting.source, around)
+    target = is_local(sighting.destination, around)
+    if sighting.source and not source and not target:
         return False
-    if is_local(sighting.destination, around):
+    container = around.book.in_network(plain(sighting.destination)) or (
+        sighting.source and around.book.in_network(plain(sighting.source))
+    )
+    if scopes.containers if container else scopes.hosts:
         return True
-    return is_internet(ip_address(plain(sighting.destination)))
+    if sighting.source and not source:
+        return False
+    return target or is_internet(ip_address(plain(sighting.destination)))
 
 
 def _source(sighting: Sighting, owner: Owner | None, around: Surroundings) -> Endpoint:
@@ -158,7 +200,7 @@ def _destination(sighting: Sighting, around: Surroundings) -> tuple[Endpoint, in
         times = sighting.last_seen, sighting.first_seen
         return Endpoint(address=text, instance=_container(address, times, around)), sighting.port
     listener = around.listeners.find(address, sighting.port)
-    if listener is None or listener.program == PROXY:
+    if listener is None or _forwards(listener):
         published = around.book.published(sighting.port)
         if published is not None:
             return Endpoint(address=text, instance=published.container), published.port

@@ -43,6 +43,9 @@ SWITCH_INTERVAL_SECONDS_MAX = 60.0
 #: Flows kept for the next batch; ~400 bytes each. Beyond it new flows are dropped and counted.
 PENDING_FLOWS_MAX = 50_000
 
+#: How long a flow to this host waits for its listener to be seen: a service that has just started.
+LISTENER_WAIT_MS = 400
+
 #: How long a flow waits for discovery to name a container address before it is sent with the
 #: address alone. Docker announces a container before its first process runs, within ~50 ms.
 NAME_WAIT_MS = 1_500

@@ -134,7 +134,8 @@ def iptables_rules(plan: Plan) -> dict[str, tuple[str, ...]]:
     rules: dict[str, tuple[str, ...]] = {}
     for name, chain in ASK_HOOKS:
         rule = (
-            f"-A {chain} -p tcp -m mark --mark {plan.marks.ask:#x}/{plan.marks.mask:#x} "
+            f"-A {chain} -p tcp --tcp-flags FIN,SYN,RST,ACK SYN "
+            f"-m mark --mark {plan.marks.ask:#x}/{plan.marks.mask:#x} "
             f"-m comment --comment {RULE_COMMENT} -j NFQUEUE {queue} --queue-bypass"
         )
         rules[name] = (*rules.get(name, ()), rule)
@@ -157,7 +158,7 @@ _SYN = "tcp flags & (fin|syn|rst|ack) == syn"
 
 def _jump_chains() -> Iterator[str]:
     yield from (f"{name}_syn" for name, _ in _BASE_CHAINS)
-    yield from ("ask", "watch", "done", "ask_out", "done_out")
+    yield from ("ask", "watch", "done", "ask_out", "done_out", "done_out_deeper")
     for level in range(1, CGROUP_LEVELS + 1):
         yield f"ask_out_l{level}"
         yield f"done_out_l{level}"
@@ -297,7 +298,8 @@ def _ask_rules(plan: Plan) -> Iterator[tuple[str, list[str]]]:
     ask = f"meta mark set meta mark | {plan.marks.ask:#x}"
     by_address = [_known(plan, f"pass{family}", _address_key(family)) for family in (4, 6)]
     yield ("ask", [*by_address, ask])
-    yield ("ask_out", [*_by_level("ask_out"), ask])
+    deeper = f"socket cgroupv2 level {CGROUP_LEVELS + 1} != {_NO_CGROUP}"
+    yield ("ask_out", [f"{deeper} {ask} return", *_by_level("ask_out"), ask])
     for level in range(1, CGROUP_LEVELS + 1):
         by_cgroup = [
             _known(plan, f"pass_l{level}v{family}", _cgroup_key(level, family)) for family in (4, 6)
@@ -337,7 +339,17 @@ def _done_rules(plan: Plan) -> Iterator[tuple[str, list[str]]]:
             ],
         )
     yield ("done", _done(plan, "", (_address_key(4), _address_key(6)), parity))
-    yield ("done_out", [*_by_level("done_out"), *_bypassed_only(plan, parity)])
+    # A socket that lies deeper has an ancestor at our deepest level, but that is not its own name.
+    deeper = f"socket cgroupv2 level {CGROUP_LEVELS + 1} != {_NO_CGROUP}"
+    yield (
+        "done_out",
+        [
+            f"{deeper} goto done_out_deeper",
+            *_by_level("done_out"),
+            *_bypassed_only(plan, parity),
+        ],
+    )
+    yield ("done_out_deeper", _bypassed_only(plan, parity))
     for level in range(1, CGROUP_LEVELS + 1):
         keys = (_cgroup_key(level, 4), _cgroup_key(level, 6))
         yield (f"done_out_l{level}", _done(plan, f"_l{level}v", keys, parity))

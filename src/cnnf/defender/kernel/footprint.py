@@ -30,10 +30,10 @@ class Record(msgspec.Struct, kw_only=True):
 class Footprint:
     """The claim of one Defender on this network namespace; at most one holds it at a time."""
 
-    def __init__(self, directory: Path = RUN_DIRECTORY) -> None:
+    def __init__(self, directory: Path = RUN_DIRECTORY, stop_pid: int = 0) -> None:
         self._path = directory / f"defender-{namespaces.own_id()}.json"
         self._lock = -1
-        self._record = Record(pid=os.getpid())
+        self._record = Record(pid=stop_pid or os.getpid())
 
     def claim(self) -> None:
         """Become this namespace's Defender and undo what a killed one left.

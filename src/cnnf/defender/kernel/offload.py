@@ -13,6 +13,7 @@ import structlog
 from cnnf.defender.core.ruleset import Plan, Scopes, iptables_rules
 from cnnf.defender.core.tallies import Tally
 from cnnf.defender.kernel import iptables, table
+from cnnf.defender.kernel.errors import ProgrammingFailed
 from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.policy.addresses import Network
 
@@ -65,19 +66,31 @@ class Offload:
         async with self._lock:
             before = self._plan.generation
             plan = msgspec.structs.replace(wanted, generation=before + 1)
+            counted: list[Tally] = []
             if self._unread:
                 # The other parity's sets still hold a generation that was never read: take it
                 # first, or its counts would be added to the new one's and then emptied.
                 counted = await self._collect(before + 1)
-            else:
-                counted = []
-            await asyncio.to_thread(table.switch, plan)
+            await self._put_in_force(plan)
             self._plan = plan
-            # A loop that has not confirmed could still answer for the generation before; then its
-            # sets are left alone until the next switch.
             if not await self._confirm(plan.generation):
+                # A loop may still answer for the generation before: its sets are left alone until
+                # the next switch, when it has answered or was started again.
                 _log.warning("packet loops have not confirmed", generation=plan.generation)
+                self._unread = True
+                return counted
             return counted + await self._collect(before)
+
+    async def _put_in_force(self, plan: Plan) -> None:
+        try:
+            await asyncio.to_thread(table.switch, plan)
+        except ProgrammingFailed:
+            if await asyncio.to_thread(table.present):
+                raise
+            # Somebody removed the table (`nft flush ruleset`): what it counted is gone with it.
+            _log.warning("the nft table was removed by somebody; installing it again")
+            await asyncio.to_thread(table.install, plan)
+            await asyncio.to_thread(iptables.install, iptables_rules(plan))
 
     async def _collect(self, generation: int) -> list[Tally]:
         try:

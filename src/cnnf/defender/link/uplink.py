@@ -30,7 +30,7 @@ _LINE_BYTES_MAX = 65_536
 #: Something before this batch never arrived.
 _MISSING = 409
 #: Answers that will never be different for the same batch.
-_NEVER = frozenset({400, 413, 415, 422, 426})
+_NEVER = frozenset({400, 413, 415, 422})
 
 
 class Uplink:
