@@ -10,6 +10,7 @@ import selectors
 import socket
 import struct
 import sys
+import time
 
 _IPV6_DSTOPTS = 59
 #: A connection that takes longer is counted as broken. A SYN sent again comes after 1 and 3 s.
@@ -34,7 +35,7 @@ def serve(address: str, ports: list[int]) -> None:
             connection.close()
 
 
-def connect(address: str, ports: list[int], count: int, options: int) -> int:
+def connect(address: str, ports: list[int], count: int, options: int, hold_s: float) -> int:
     """How many of `count` connections could not be made."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     failed = 0
@@ -47,6 +48,7 @@ def connect(address: str, ports: list[int], count: int, options: int) -> int:
                 sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_DSTOPTS, _unknown_options(options))
             try:
                 sock.connect((address, ports[number % len(ports)]))
+                time.sleep(hold_s)
             except OSError as error:
                 failed += 1
                 print(f"{address}: {error}", file=sys.stderr)
@@ -71,6 +73,7 @@ def _unknown_options(length: int) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--options", type=int, default=0)
+    parser.add_argument("--hold", type=float, default=0, help="seconds to keep each connection")
     parser.add_argument("what", choices=["serve", "connect"])
     parser.add_argument("numbers", nargs="+")
     given = parser.parse_args()
@@ -78,7 +81,9 @@ def main() -> None:
         serve(given.numbers[0], [int(text) for text in given.numbers[1:]])
     else:
         count, address, *ports = given.numbers
-        print(connect(address, [int(text) for text in ports], int(count), given.options))
+        print(
+            connect(address, [int(text) for text in ports], int(count), given.options, given.hold)
+        )
 
 
 if __name__ == "__main__":

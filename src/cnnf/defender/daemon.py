@@ -36,6 +36,7 @@ from cnnf.defender.core.inventory import Inventory
 from cnnf.defender.core.limits import (
     BATCH_INTERVAL_SECONDS,
     OUTBOX_BATCHES_MAX,
+    OWNER_SWITCH_SPACING_SECONDS,
     SERVICES_INTERVAL_SECONDS,
     SWITCH_INTERVAL_SECONDS,
     SWITCH_INTERVAL_SECONDS_MAX,
@@ -48,6 +49,7 @@ from cnnf.defender.core.tallies import Tally
 from cnnf.defender.discovery.docker import DEFAULT_SOCKET, DockerDiscovery
 from cnnf.defender.discovery.services import Cgroups, Processes, cgroup2_mount
 from cnnf.defender.kernel import bridges, sockets, table
+from cnnf.defender.kernel.addresses import AddressWatch
 from cnnf.defender.kernel.errors import KernelError
 from cnnf.defender.kernel.footprint import RUN_DIRECTORY, Footprint
 from cnnf.defender.kernel.loops import Loops
@@ -139,6 +141,9 @@ class Defender:
             on_settings=self._wanted_changed,
             on_refused=lambda reason: self._condition("batch-refused", reason),
         )
+        self._address_watch = AddressWatch(self._addresses_changed)
+        self._address_news = asyncio.Event()
+        self._owner_news = asyncio.Event()
         self._wanted = self._credentials.settings() or Settings(generation=0)
         self._wanted_news = asyncio.Event()
         self._networks_news = asyncio.Event()
@@ -178,6 +183,7 @@ class Defender:
         # Connections that are made while we look are counted by both; better twice than not at
         # all only here, so the look comes before the rules.
         await self._observer.find_existing(scopes, before=None)
+        self._address_watch.start()
         self._watch.start()
         self._loops.start(self._offload.plan.generation)
         if not await self._loops.ready(_LOOPS_READY_SECONDS):
@@ -191,6 +197,8 @@ class Defender:
             ("upload", self._uplink.send_for_ever),
             ("scopes", self._follow_wanted),
             ("networks", self._follow_networks),
+            ("addresses", self._follow_addresses),
+            ("owners", self._follow_owners),
             ("generations", self._switch_for_ever),
             ("services", self._watch_services),
         ):
@@ -209,6 +217,7 @@ class Defender:
         finally:
             await self._loops.stop()
             self._watch.stop()
+            self._address_watch.stop()
             if upload:
                 with contextlib.suppress(OSError, NetlinkError):
                     await self._observer.attribute_all()
@@ -249,7 +258,8 @@ class Defender:
         self._observer.names_changed()
 
     def _container_gone(self, container: str, at_ms: int) -> None:
-        self._book.remove(container, at_ms)
+        if self._book.remove(container, at_ms) is not None:
+            self._owner_news.set()
         self._inventory.stop(container, at_ms)
 
     def _networks_changed(self, changed: bool) -> None:
@@ -262,6 +272,24 @@ class Defender:
             self._networks_news.clear()
             await self._filter_bridges()
             await self._switch(networks=self._book.networks)
+
+    def _addresses_changed(self) -> None:
+        self._address_news.set()
+
+    async def _follow_addresses(self) -> None:
+        while True:
+            await self._address_news.wait()
+            self._address_news.clear()
+            await self._observer.read_addresses()
+            self._publisher.host = self._host()
+
+    async def _follow_owners(self) -> None:
+        """What is remembered and counted by address belongs to one owner: begin anew with each."""
+        while True:
+            await self._owner_news.wait()
+            self._owner_news.clear()
+            await self._switch()
+            await asyncio.sleep(OWNER_SWITCH_SPACING_SECONDS)
 
     async def _filter_bridges(self) -> None:
         problems = []

@@ -33,7 +33,7 @@ from cnnf.defender.core.limits import PENDING_FLOWS_MAX
 from cnnf.defender.core.observations import Report
 from cnnf.defender.core.ruleset import Scopes
 from cnnf.defender.core.tallies import Tally
-from cnnf.defender.kernel import bridges, namespaces
+from cnnf.defender.kernel import addresses, namespaces
 from cnnf.defender.kernel.errors import KernelError
 from cnnf.defender.kernel.sockdiag import SocketOwner, SocketTable
 from cnnf.defender.kernel.sockets import NETLINK_NETFILTER, NetlinkSocket
@@ -190,14 +190,17 @@ class Observer:
 
     async def refresh(self) -> list[Instance]:
         """Read the host's addresses, listeners and services anew. Raises NetlinkError, OSError."""
-        try:
-            addresses = await asyncio.to_thread(bridges.host_addresses)
-            self._host_addresses = frozenset(addresses)
-        except KernelError as error:
-            _log.warning("host addresses can't be read", error=str(error))
+        await self.read_addresses()
         await self._read_listeners()
         async with self._worker:
             return await asyncio.to_thread(self._services.instances, self.host_addresses)
+
+    async def read_addresses(self) -> None:
+        """Read the host's addresses anew; the ones known so far stay when that fails."""
+        try:
+            self._host_addresses = frozenset(await asyncio.to_thread(addresses.host_addresses))
+        except KernelError as error:
+            _log.warning("host addresses can't be read", error=str(error))
 
     async def find_existing(self, scopes: Scopes, *, before: Scopes | None) -> None:
         """Report connections that were there before us, each once.

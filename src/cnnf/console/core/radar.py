@@ -21,8 +21,14 @@ from cnnf.console.core.graph import (
 from cnnf.console.core.nodes import INTERNET_ID, Node, NodeKind
 from cnnf.console.core.observed import EdgeTotal, Observed, Running
 
-#: The kind of node that a view is about: it shows all that run, and every edge with such an end.
+#: The kind of node that a view is about: it shows all that run.
 SUBJECTS: dict[View, NodeKind] = {"containers": "app", "hosts": "service"}
+#: Every edge with such an end is shown. A host stands for those of its programs that could not be
+#: told: what they did belongs to the hosts as well.
+ENDS: dict[View, frozenset[NodeKind]] = {
+    "containers": frozenset({"app"}),
+    "hosts": frozenset({"service", "host"}),
+}
 #: Kinds that have a model.
 MODELLED: frozenset[NodeKind] = frozenset({"app", "service"})
 
@@ -49,7 +55,7 @@ Pair = tuple[str, str]
 def graph(observed: Observed, frame: Frame, *, everything: bool = False) -> Graph:
     """The graph of one view. At most the view budget unless everything is asked for."""
     subject = SUBJECTS[frame.view]
-    pairs = _pairs(observed, subject)
+    pairs = _pairs(observed, ENDS[frame.view])
     running: dict[str, list[Running]] = defaultdict(list)
     for instance in observed.running:
         if observed.nodes[instance.node].kind == subject:
@@ -89,11 +95,11 @@ def graph(observed: Observed, frame: Frame, *, everything: bool = False) -> Grap
     )
 
 
-def _pairs(observed: Observed, subject: NodeKind) -> dict[Pair, list[EdgeTotal]]:
+def _pairs(observed: Observed, ends: frozenset[NodeKind]) -> dict[Pair, list[EdgeTotal]]:
     pairs: dict[Pair, list[EdgeTotal]] = defaultdict(list)
     for edge in observed.edges:
         source, target = observed.nodes[edge.source], observed.nodes[edge.target]
-        if subject in (source.kind, target.kind):
+        if source.kind in ends or target.kind in ends:
             pairs[edge.source, edge.target].append(edge)
     return pairs
 

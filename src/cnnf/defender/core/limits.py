@@ -36,6 +36,13 @@ REPORT_SPACING_MS = 20
 HOLD_MS = 4
 HOLDS_PER_SECOND_MAX = 50
 
+#: Logged SYNs a second that are handed over one by one; at 0.2 ms each 4 % of a core.
+LOG_AT_ONCE_PER_SECOND = 200
+
+#: Least time between two switches because an address got another owner: starting a hundred
+#: containers is then ten switches of ~40 ms, not a hundred.
+OWNER_SWITCH_SPACING_SECONDS = 0.5
+
 #: Seconds between two generations, and the longest (docs: "at least once a minute").
 SWITCH_INTERVAL_SECONDS = 10.0
 SWITCH_INTERVAL_SECONDS_MAX = 60.0

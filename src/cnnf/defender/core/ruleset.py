@@ -24,7 +24,11 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from cnnf.defender.core.limits import CGROUP_LEVELS, SET_ELEMENTS_MAX
+from cnnf.defender.core.limits import (
+    CGROUP_LEVELS,
+    LOG_AT_ONCE_PER_SECOND,
+    SET_ELEMENTS_MAX,
+)
 from cnnf.defender.core.marks import Marks
 from cnnf.policy.addresses import INSIDE_NETWORKS, Network
 
@@ -274,12 +278,16 @@ def _output_rules(plan: Plan) -> Iterator[str]:
 
 
 def _shared_rules(plan: Plan) -> Iterator[tuple[str, list[str]]]:
+    log = f"log group {plan.log_group} snaplen 128"
     # Marked as judged so that a later hook of the same packet does not log it again.
     yield (
         "watch",
         [
-            f"log group {plan.log_group} snaplen 128 queue-threshold 32",
             f"meta mark set meta mark | {plan.marks.judged:#x}",
+            # Told at once while there are few, since nobody waits for us here and a short-lived
+            # client is soon gone; in batches when there are many.
+            f"limit rate {LOG_AT_ONCE_PER_SECOND}/second {log} queue-threshold 1 return",
+            f"{log} queue-threshold 32",
         ],
     )
 

@@ -3,7 +3,6 @@
 Never the global sysctl: other bridges of the machine (virtual machines, say) are not ours.
 """
 
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -55,23 +54,6 @@ def restore(bridge: str, changed: Iterable[str]) -> None:
             route.link("set", index=index, kind="bridge", **dict.fromkeys(names, 0))
     except (RouteError, OSError) as error:
         raise ProgrammingFailed(f"bridge {bridge}: restoring: {error}") from error
-
-
-def host_addresses() -> list[bytes]:
-    """The packed addresses of this network namespace's interfaces. Raises ProgrammingFailed."""
-    try:
-        with IPRoute() as route:
-            texts = [
-                message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-                for message in route.get_addr()
-            ]
-    except (RouteError, OSError) as error:
-        raise ProgrammingFailed(f"reading this host's addresses: {error}") from error
-    return [
-        socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
-        for text in texts
-        if text
-    ]
 
 
 def _bridge(route: IPRoute, name: str) -> tuple[int, dict[str, int]]:
