@@ -22,11 +22,14 @@ PAGES = HERE.parent.parent / "src" / "cnnf" / "console" / "pages"
 
 
 class Browser:
-    """The driver process; `call` runs one of actions.mjs and gives what it returns."""
+    """The driver process; `call` runs one of actions.mjs and gives what it returns.
 
-    def __init__(self, profile: Path) -> None:
+    `prefix` is put before its command: what runs it within a network namespace.
+    """
+
+    def __init__(self, profile: Path, prefix: tuple[str, ...] = ()) -> None:
         self._process = subprocess.Popen(
-            [node(), str(HERE / "driver.mjs"), chromium(), str(profile), str(WEB)],
+            [*prefix, node(), str(HERE / "driver.mjs"), chromium(), str(profile), str(WEB)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

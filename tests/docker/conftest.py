@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docker.estate import Map, running_estate
 from tests.lab import engine as lab
 from tests.lab import netns
 
@@ -40,3 +41,10 @@ def box(engine: lab.Engine) -> Iterator[lab.Engine]:
     networks = engine.docker("network", "ls", "-q", "--filter", "type=custom").split()
     if networks:
         engine.docker("network", "rm", *networks)
+
+
+@pytest.fixture(scope="module")
+def radar(engine: lab.Engine) -> Iterator[Map]:
+    """Console and Defender beside the running estate."""
+    with running_estate(engine) as made:
+        yield made
