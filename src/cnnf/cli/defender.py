@@ -63,11 +63,11 @@ def run(
         directory=directory,
         queue_first=queue,
         queue_count=queues,
-        mark_mask=_parse_mask(mark_mask),
+        mark_mask=parse_mask(mark_mask),
         log_group=log_group,
         fail_closed=fail_closed,
         docker_socket=docker_socket,
-        networks=tuple(_parse_network(text) for text in container_network or ()),
+        networks=parse_networks(container_network),
         host_name=host_name,
         stop_pid=parent(),
     )
@@ -81,17 +81,29 @@ def run(
         raise Failure(str(error), hint="`cnnf doctor` says what this host lacks.") from error
 
 
-def _parse_network(text: str) -> IPv4Network | IPv6Network:
+def parse_networks(texts: list[str] | None) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The container networks given by hand. Raises Failure."""
+    networks = []
+    for text in texts or ():
+        try:
+            networks.append(ip_network(text, strict=False))
+        except ValueError as error:
+            raise Failure(
+                f"--container-network: {text!r} is no network; write 10.1.0.0/24", exit_code=2
+            ) from error
+    return tuple(networks)
+
+
+def parse_mask(text: str) -> int:
+    """The mark's bits given by hand. Raises Failure."""
+    from cnnf.defender.core.marks import marks_at
+    from cnnf.policy.errors import InvalidValueError
+
     try:
-        return ip_network(text, strict=False)
-    except ValueError as error:
+        mask = int(text, 0)
+        marks_at(mask)
+    except (ValueError, InvalidValueError) as error:
         raise Failure(
-            f"--container-network: {text!r} is no network; write 10.1.0.0/24", exit_code=2
+            f"--mark-mask: {text!r}: four neighbouring bits are needed; write 0x3c00", exit_code=2
         ) from error
-
-
-def _parse_mask(text: str) -> int:
-    try:
-        return int(text, 0)
-    except ValueError as error:
-        raise Failure(f"--mark-mask: {text!r} is no number; write 0x3c00", exit_code=2) from error
+    return mask

@@ -22,6 +22,8 @@ from cnnf.cli.defender import (
     Networks,
     Queue,
     Queues,
+    parse_mask,
+    parse_networks,
 )
 from cnnf.cli.failure import Failure
 from cnnf.cli.lifetime import PARENT_VARIABLE, require_root
@@ -67,6 +69,9 @@ def up(
     host are shown, nothing is judged. Radar has a switch for it; --enable sets it at once.
     """
     require_root("cnnf up")
+    # What can be refused is refused before anything is started.
+    parse_networks(container_network)
+    parse_mask(mark_mask)
     programs = _Programs()
     programs.forward_signals()
     try:
