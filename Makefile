@@ -57,7 +57,8 @@ $(UV): | system-run
 	@touch $@
 
 web/node_modules/.installed: web/package.json web/package-lock.json .venv/.synced
-	$(NPM) ci
+	# Not `ci`: it demands lock entries for the optional binaries of platforms that are not ours.
+	$(NPM) install --no-save
 	@touch $@
 
 generate: .venv/.synced web/node_modules/.installed ## Write what is generated: OpenAPI, command reference, types.
