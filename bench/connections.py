@@ -17,12 +17,12 @@ import msgspec
 
 from bench import estate as estates
 from bench import generator
+from bench.benchmark import Benchmark, Tell
 from bench.errors import BenchError
 from bench.estate import Estate
 from bench.generator import Load, Target
 from bench.product import Product, product
 from bench.ratios import Ratio, ratio_of
-from bench.registry import Benchmark, Tell
 from bench.rows import Row, row
 
 NAME = "connect"

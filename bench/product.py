@@ -11,7 +11,6 @@ from pathlib import Path
 from tests.lab.netns import Namespace
 
 from bench.errors import BenchError
-from cnnf.defender.kernel.footprint import RUN_DIRECTORY
 
 _START_SECONDS = 60.0
 #: `cnnf up` gives the Defender and the Console 12 s each.
@@ -60,7 +59,6 @@ class Product:
 def product(namespace: Namespace, place: Path, networks: tuple[str, ...]) -> Iterator[Product]:
     """Start cnnf, enabled, on a namespace; stop it at the end. Raises BenchError."""
     log = place / "cnnf.log"
-    lock = RUN_DIRECTORY / f"defender-{namespace.path.stat().st_ino}.lock"
     command = [
         # When we are killed it ends as if by Ctrl-C.
         "setpriv", "--pdeathsig", "TERM",
@@ -85,8 +83,6 @@ def product(namespace: Namespace, place: Path, networks: tuple[str, ...]) -> Ite
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # The namespace goes, and the lock's name with it: nobody will ask for it again.
-        lock.unlink(missing_ok=True)
 
 
 def _wait_for_sign(process: "subprocess.Popen[bytes]", log: Path) -> None:

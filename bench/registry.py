@@ -1,32 +1,14 @@
 """The benchmarks there are. A new one is a module with a BENCHMARK, named in `benchmarks`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import msgspec
-
+from bench.benchmark import Benchmark
+from bench.connections import BENCHMARK as CONNECTIONS
 from bench.errors import BenchError
-from bench.rows import Row
-
-#: Told to the person who waits: one line, without a newline.
-Tell = Callable[[str], None]
-
-
-class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
-    """Some cases that are measured in the same surroundings.
-
-    `measure(cases, deadline, tell)` measures these cases until the monotonic clock shows
-    `deadline`, in seconds, and returns their rows: `NAME-CASE-FIGURE` each. It raises BenchError.
-    """
-
-    name: str
-    cases: tuple[str, ...]
-    measure: Callable[[Sequence[str], float, Tell], list[Row]]
 
 
 def benchmarks() -> tuple[Benchmark, ...]:
     """All of them, in the order in which they run."""
-    from bench.connections import BENCHMARK as CONNECTIONS
-
     return (CONNECTIONS,)
 
 

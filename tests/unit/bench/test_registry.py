@@ -1,8 +1,9 @@
 from collections.abc import Sequence
 
 import pytest
+from bench.benchmark import Benchmark, Tell
 from bench.errors import BenchError
-from bench.registry import Benchmark, Tell, benchmarks, chosen
+from bench.registry import benchmarks, chosen
 from bench.rows import Row
 
 

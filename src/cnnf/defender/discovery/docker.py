@@ -95,7 +95,9 @@ class DockerDiscovery:
         """Say how it stands with the engine, when that is news."""
         if health != self._health:
             self._health = health
-            log = _log.warning if health.code else _log.info
+            # A host without Docker is no defect, an engine that does not answer is one.
+            fine = health.code in ("", "engine-absent")
+            log = _log.info if fine else _log.warning
             log("engine", code=health.code or "well", message=health.message)
             self._on_change(health)
 

@@ -42,15 +42,11 @@ class Footprint:
         """
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._lock = os.open(
-                self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
+            while not self._try_lock():
+                pass
         except PermissionError as error:
             raise NotPermitted(f"{self._path.parent}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            self._unlock()
             raise AlreadyRunning(
                 "a Defender runs in this network namespace already "
                 f"(process {self._read().pid}); `cnnf clean` stops it"
@@ -70,10 +66,11 @@ class Footprint:
         try:
             self._undo(self._record)
         finally:
-            # The lock's file stays: removing it would let two others lock two files.
             if self._lock >= 0:
                 self._path.unlink(missing_ok=True)
-                self._unlock()
+                self._lock_path.unlink(missing_ok=True)
+                os.close(self._lock)
+                self._lock = -1
 
     def stop_other(self, timeout_seconds: float) -> int:
         """Ask the Defender that holds the claim to end; its pid, 0 when there was none.
@@ -113,9 +110,30 @@ class Footprint:
         if problems:
             raise problems[0]
 
-    def _unlock(self) -> None:
-        os.close(self._lock)
-        self._lock = -1
+    @property
+    def _lock_path(self) -> Path:
+        return self._path.with_suffix(".lock")
+
+    def _try_lock(self) -> bool:
+        """Lock the file; False when it was removed meanwhile by the one who had it before.
+
+        Raises BlockingIOError when somebody has it.
+        """
+        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                same = os.fstat(lock).st_ino == self._lock_path.stat().st_ino
+            except FileNotFoundError:
+                same = False
+        except BlockingIOError:
+            os.close(lock)
+            raise
+        if same:
+            self._lock = lock
+        else:
+            os.close(lock)
+        return same
 
     def _read(self) -> Record:
         try:
