@@ -41,7 +41,9 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     answer({ value: (await actions[name](world, args)) ?? null });
   } catch (error) {
-    answer({ error: `${name}: ${error.message}` });
+    // Where it was and what the page itself complained of: most often that is the reason.
+    const said = world.problems.splice(0).join("\n");
+    answer({ error: `${name} at ${page.url()}: ${error.message}\n${said}` });
   }
 }
 await context.close();

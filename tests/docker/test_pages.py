@@ -29,12 +29,14 @@ def page(radar: Map, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -
     password = re.search(r"Password: (\S+)", said)
     assert password is not None, said
     browser = Browser(tmp_path_factory.mktemp("profile"), engine.namespace.command())
-    browser.call("open", url=f"{URL}/radar")
-    browser.call("logIn", user="admin", password=password[1])
-    # Only then the session is there.
-    browser.call("waitForLive")
-    yield browser
-    browser.close()
+    try:
+        browser.call("open", url=f"{URL}/radar")
+        browser.call("logIn", user="admin", password=password[1])
+        # Only then the session is there.
+        browser.call("waitForLive")
+        yield browser
+    finally:
+        browser.close()
 
 
 def address(view: str, shown: str) -> str:

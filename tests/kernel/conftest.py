@@ -77,6 +77,11 @@ class Network:
         self.host, self.ends = host, ends
         self.unit = Unit(SERVICE)
         self._servers: list[subprocess.Popen[bytes]] = []
+        for namespace in (host, *ends.values()):
+            # Link-local addresses too are usable at once: while they are examined, which takes a
+            # second, neighbours are not found and a SYN is sent again, which is one more attempt.
+            for name in ("all", "default"):
+                namespace.run("sysctl", "-qw", f"net.ipv6.conf.{name}.accept_dad=0")
         host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         for name in ("a", "b"):
             veth(host, f"to-{name}", ends[name], "eth0")

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.kernel.conftest import SERVICE, Network, Recording, failed
+from tests.lab.product import eventually
 
 pytestmark = pytest.mark.kernel
 
@@ -82,5 +83,5 @@ def test_a_packet_that_cannot_be_read_gets_a_verdict(
     assert recording.ask("state")["undecodable"] == 0
     network.serve("b", address, 8002)
     assert failed(network.connect("a", 3, address, 8002, options=800)) == 0
-    assert recording.ask("state")["undecodable"] >= 3
+    eventually(lambda: recording.ask("state")["undecodable"] >= 3, 2.0, "the loops' report")
     assert recording.flows() == {(network.ADDRESSES["a"][1], address, 8001): 3}
