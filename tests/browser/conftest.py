@@ -24,12 +24,13 @@ PAGES = HERE.parent.parent / "src" / "cnnf" / "console" / "pages"
 class Browser:
     """The driver process; `call` runs one of actions.mjs and gives what it returns.
 
-    `prefix` is put before its command: what runs it within a network namespace.
+    `home` is where the pages are, for whoever wants to keep it here.
     """
 
-    def __init__(self, profile: Path, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(self, profile: Path) -> None:
+        self.home = ""
         self._process = subprocess.Popen(
-            [*prefix, node(), str(HERE / "driver.mjs"), chromium(), str(profile), str(WEB)],
+            [node(), str(HERE / "driver.mjs"), chromium(), str(profile), str(WEB)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -16,36 +16,38 @@ from tests.browser.conftest import Browser
 from tests.docker.estate import Map
 from tests.docker.test_demo import CNNF
 from tests.lab.engine import Engine
+from tests.lab.relay import Relay
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser]
-
-URL = "http://127.0.0.1:8083"
 
 
 @pytest.fixture(scope="module")
 def page(radar: Map, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser on the host of the estate, logged in with the password shown at the first start."""
+    """A browser on the estate's Radar, logged in with the password shown at the first start."""
     said = radar.log.read_text()
     password = re.search(r"Password: (\S+)", said)
     assert password is not None, said
-    browser = Browser(tmp_path_factory.mktemp("profile"), engine.namespace.command())
+    relay = Relay(engine.namespace, 8083)
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    browser.home = f"http://127.0.0.1:{relay.port}"
     try:
-        browser.call("open", url=f"{URL}/radar")
+        browser.call("open", url=f"{browser.home}/radar")
         browser.call("logIn", user="admin", password=password[1])
         # Only then the session is there.
         browser.call("waitForLive")
         yield browser
     finally:
         browser.close()
+        relay.close()
 
 
-def address(view: str, shown: str) -> str:
-    return f"{URL}/radar?view={view}&window=1h&show=all&as={shown}"
+def address(page: Browser, view: str, shown: str) -> str:
+    return f"{page.home}/radar?view={view}&window=1h&show=all&as={shown}"
 
 
 @pytest.mark.parametrize("view", ["containers", "hosts"])
 def test_the_estate_is_in_the_table_of_both_views(page: Browser, view: str) -> None:
-    page.call("open", url=address(view, "table"))
+    page.call("open", url=address(page, view, "table"))
     names = {app.repository for app in APPS}
     if view == "hosts":
         names = {service.name for service in HOST_SERVICES}
@@ -57,7 +59,7 @@ def test_the_estate_is_in_the_table_of_both_views(page: Browser, view: str) -> N
 
 @pytest.mark.parametrize("view", ["containers", "hosts"])
 def test_the_estate_is_drawn(page: Browser, view: str) -> None:
-    page.call("open", url=address(view, "map"))
+    page.call("open", url=address(page, view, "map"))
     page.call("waitForMap", nodes=4)
     assert page.call("inkOnMap") > 500
     assert page.call("problems") == []
@@ -65,7 +67,7 @@ def test_the_estate_is_drawn(page: Browser, view: str) -> None:
 
 
 def test_an_attack_appears_without_reload(page: Browser, engine: Engine) -> None:
-    page.call("open", url=address("containers", "table"))
+    page.call("open", url=address(page, "containers", "table"))
     page.call("waitForLive")
     page.call("expand", name="shop/frontend")
     attack = engine.namespace.command(*CNNF, "demo", "attack", "--docker", engine.address)
