@@ -1,15 +1,14 @@
 """`cnnf console`: the Console as a program of its own."""
 
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 from cnnf.cli.failure import Failure
 from cnnf.cli.lifetime import end_with_parent
+from cnnf.cli.logging import log_to_stderr
 
 DataDir = Annotated[
     Path,
@@ -43,7 +42,10 @@ def console(
     from cnnf.console.app import Options, run
     from cnnf.console.errors import CannotStart
 
-    _log_to_stderr()
+    log_to_stderr()
+    # Uvicorn tells of every malformed request; what a route raises is logged once, by the error
+    # handler.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     options = Options(
         data_dir=data_dir,
         listen=listen,
@@ -98,26 +100,3 @@ def _box(lines: list[str]) -> None:
     for line in lines:
         print(f"│ {line:<{width}} │")
     print("└─" + "─" * width + "─┘", flush=True)
-
-
-def _log_to_stderr() -> None:
-    plain = not sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # Plain: the pretty tracebacks show local variables, and with them requests' secrets.
-            structlog.dev.ConsoleRenderer(
-                colors=not plain, exception_formatter=structlog.dev.plain_traceback
-            ),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    )
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s"
-    )
-    # Alembic tells of every start at INFO; uvicorn of every malformed request at WARNING.
-    # What a route raises is logged once, by the error handler.
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)

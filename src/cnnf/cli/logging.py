@@ -6,9 +6,8 @@ import sys
 import structlog
 
 
-def log_to_stderr(*, verbose: bool = False) -> None:
+def log_to_stderr() -> None:
     """Set up logging once, at the start of a long-running command."""
-    level = standard.DEBUG if verbose else standard.INFO
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -21,7 +20,7 @@ def log_to_stderr(*, verbose: bool = False) -> None:
             ),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(standard.INFO),
     )
     standard.basicConfig(
         level=standard.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s"
