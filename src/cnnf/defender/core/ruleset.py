@@ -278,6 +278,7 @@ def _output_rules(plan: Plan) -> Iterator[str]:
 
 
 def _shared_rules(plan: Plan) -> Iterator[tuple[str, list[str]]]:
+    at_once = f"limit rate {LOG_AT_ONCE_PER_SECOND}/second burst {LOG_AT_ONCE_PER_SECOND} packets"
     log = f"log group {plan.log_group} snaplen 128"
     # Marked as judged so that a later hook of the same packet does not log it again.
     yield (
@@ -286,7 +287,7 @@ def _shared_rules(plan: Plan) -> Iterator[tuple[str, list[str]]]:
             f"meta mark set meta mark | {plan.marks.judged:#x}",
             # Told at once while there are few, since nobody waits for us here and a short-lived
             # client is soon gone; in batches when there are many.
-            f"limit rate {LOG_AT_ONCE_PER_SECOND}/second {log} queue-threshold 1 return",
+            f"{at_once} {log} queue-threshold 1 return",
             f"{log} queue-threshold 32",
         ],
     )
