@@ -21,10 +21,10 @@ help: ## Show this help.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
 
 run: system-run .venv/.synced $(PAGES) ## Install what is missing, build the pages, start cnnf enabled.
-	$(AS_ROOT) $(BIN)/cnnf up --enable
+	$(AS_ROOT) $(BIN)/cnnf up --enable || [[ $$? == 130 ]]
 
 demo: system-demo .venv/.synced $(PAGES) ## The same, with a demo estate of real containers.
-	$(AS_ROOT) $(BIN)/cnnf up --enable --demo
+	$(AS_ROOT) $(BIN)/cnnf up --enable --demo || [[ $$? == 130 ]]
 
 test: system-test .venv/.synced $(PAGES) ## Run every test: units, kernel, Docker, browser, pages.
 	$(NPM) test
