@@ -3,7 +3,7 @@
 from typing import Literal
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from cnnf.console import limits
@@ -105,8 +105,3 @@ def find_token(connection: Connection, token: str) -> Account | None:
         select(api_tokens.c.name, api_tokens.c.role).where(api_tokens.c.id == secrets.digest(token))
     ).first()
     return None if row is None else Account(user=f"token:{row.name}", role=row.role, by="token")
-
-
-def count_sessions(connection: Connection) -> int:
-    """How many sessions are remembered."""
-    return connection.execute(select(func.count()).select_from(sessions)).scalar_one()

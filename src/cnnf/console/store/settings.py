@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from cnnf.console import limits
 from cnnf.console.errors import Conflict
@@ -103,8 +103,3 @@ def audit_page(connection: Connection, *, before: int, count: int) -> list[Audit
         )
         for row in connection.execute(query)
     ]
-
-
-def audit_count(connection: Connection) -> int:
-    """How many entries the log holds."""
-    return connection.execute(select(func.count()).select_from(audit)).scalar_one()

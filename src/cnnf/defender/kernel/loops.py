@@ -35,7 +35,6 @@ class _Loop:
         self.process: subprocess.Popen[bytes] | None = None
         self.generation = -1
         self.last: Report | None = None
-        self.starts = 0
 
 
 class Loops:
@@ -159,7 +158,6 @@ class Loops:
         ours.setblocking(False)
         loop.control = ours
         loop.generation = -1
-        loop.starts += 1
         ours.send(encode(Order(self._generation, sorted(self._named))))
 
     async def _listen(self, loop: _Loop) -> None:

@@ -70,7 +70,7 @@ class PacketLoop:
         self._held: deque[tuple[int, int, bytes]] = deque()
         self._holds = self._holds_lately = self._holds_since_ms = 0
         self._buffer = bytearray(65_536)
-        self._socket = packet_socket(QUEUE_BUFFER_BYTES)
+        self._socket = packet_socket(QUEUE_BUFFER_BYTES, tell_overflow=False)
         confirm(self._socket, f"binding queue {queue}", nfqueue.bind(queue, 1))
         flags = nfqueue.FLAG_GSO | nfqueue.FLAG_UID_GID
         confirm(

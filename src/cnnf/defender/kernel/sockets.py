@@ -5,7 +5,6 @@ A socket belongs for good to the network namespace it was opened in.
 
 import os
 import socket
-import struct
 from collections.abc import Iterator
 
 from cnnf.defender.netlink.errors import KernelRefused
@@ -16,7 +15,6 @@ NETLINK_NETFILTER = 12
 
 _SOL_NETLINK = 270
 _NETLINK_NO_ENOBUFS = 5
-_NETLINK_GET_STRICT_CHECK = 12
 _SO_RCVBUFFORCE = 33
 
 #: One read of a dump; the kernel fills at most 32 KiB a message by itself.
@@ -86,16 +84,18 @@ class NetlinkSocket:
                 yield payload
 
 
-def packet_socket(buffer_bytes: int) -> socket.socket:
-    """A socket for packets: big receive buffer, and no ENOBUFS on overflow.
+def packet_socket(buffer_bytes: int, *, tell_overflow: bool) -> socket.socket:
+    """A socket for packets, with a big receive buffer.
 
-    An overflow is counted by the kernel and read from there; an error from recv would only cost
-    time while the queue is at its fullest.
+    `tell_overflow` makes recv fail with ENOBUFS when packets did not fit. A queue's overflow is
+    counted by the kernel and read from there, and an error would only cost time while the queue is
+    at its fullest; a log's is known by the error alone.
     """
     sock = socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
     )
-    sock.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
+    if not tell_overflow:
+        sock.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer_bytes)
     except PermissionError:
@@ -124,8 +124,3 @@ def queue_statistics() -> dict[int, tuple[int, int, int]]:
     except FileNotFoundError:
         return {}
     return {int(row[0]): (int(row[2]), int(row[5]), int(row[6])) for row in rows if len(row) >= 7}
-
-
-def pack_mark(mark: int) -> bytes:
-    """A mark as setsockopt takes it."""
-    return struct.pack("=I", mark)

@@ -36,9 +36,7 @@ class Watch:
 
     def start(self) -> None:
         """Bind the group and begin to read. Raises KernelRefused, OSError."""
-        sock = packet_socket(_BUFFER_BYTES)
-        # Unlike for the queue, here a loss is only known by the error.
-        sock.setsockopt(270, 5, 0)
+        sock = packet_socket(_BUFFER_BYTES, tell_overflow=True)
         confirm(sock, f"binding log group {self._group}", nflog.bind(self._group, 1))
         settings = nflog.configure(
             self._group,

@@ -13,12 +13,9 @@ from cnnf.defender.netlink.errors import KernelRefused, Truncated
 NLM_F_REQUEST = 0x001
 NLM_F_ACK = 0x004
 NLM_F_DUMP = 0x300
-NLM_F_DUMP_INTR = 0x010
 
-NLMSG_NOOP = 1
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
-NLMSG_OVERRUN = 4
 
 NLA_F_NESTED = 0x8000
 #: The two top bits of an attribute's type are flags (nested, network byte order).
