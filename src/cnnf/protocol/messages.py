@@ -15,6 +15,8 @@ VERSION_OLDEST = 1
 
 InstanceKind = Literal["container", "service"]
 Protocol = Literal["tcp", "udp"]
+Effect = Literal["allow", "alert", "prevent"]
+RefuseWith = Literal["reset", "drop"]
 Severity = Literal["info", "warning", "error"]
 
 
@@ -41,8 +43,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Flow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What happened on one flow since it was last reported.
 
-    `connections` counts attempts (SYNs). `found` counts connections that were there already when
-    the Defender started to look; they are reported once and are not attempts.
+    `connections` counts attempts (SYNs; for UDP new conntrack entries). Of these `answered` got a
+    SYN-ACK and `refused` a reset; what is neither had no answer by the time of the report, and an
+    answer may come with a later one. `found` counts connections that were there already when the
+    Defender started to look; they are reported once and are not attempts.
+
+    `effect` is what was decided and `cause` by what (`rule:<name>`); both are empty where nothing
+    but the default was. `cut` counts living connections that were ended because what allowed them
+    no longer does. Attempts of one flow that were decided differently are reported apart.
     """
 
     source: Endpoint
@@ -50,7 +58,12 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     port: int
     protocol: Protocol = "tcp"
     connections: int = 0
+    answered: int = 0
+    refused: int = 0
     found: int = 0
+    cut: int = 0
+    effect: Effect | None = None
+    cause: str = ""
     first_seen: int
     last_seen: int
     process: Process | None = None
@@ -101,11 +114,19 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the Console tells a Defender to do, whole each time; `generation` only grows."""
+    """What the Console tells a Defender to do, whole each time; `generation` only grows.
+
+    `udp` judges UDP too, once per conntrack entry. `refuse_with` says what a prevented client gets:
+    a reset (ICMP for UDP) at once, or nothing. `cut` ends living connections that a change of the
+    rules prevents.
+    """
 
     generation: int
     containers: bool = False
     hosts: bool = False
+    udp: bool = False
+    refuse_with: RefuseWith = "reset"
+    cut: bool = True
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
