@@ -4,8 +4,8 @@ Four bits, by default 0x3c00, away from kube-proxy (0xc000), Calico (0xffff0000 
 setting) and Cilium (0x0f00). From low to high:
 
     bit 0   ASK      the table wants a verdict            or, beside JUDGED, the generation's parity
-    bit 1   PASS     remember: let such flows through
-    bit 2   REFUSE   refuse this packet and remember it
+    bit 1   REMEMBER remember this verdict for such flows
+    bit 2   REFUSE   refuse this packet
     bit 3   JUDGED   there is a verdict
 
 One parity bit is enough, because a generation is not left before every loop has answered that it
@@ -31,18 +31,23 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
         """Everybody else's bits."""
         return ~self.mask & 0xFFFFFFFF
 
-    def verdict(self, packet_mark: int, *, remember: bool, generation: int) -> int:
-        """The packet's whole new mark when it is let through."""
+    def verdict(
+        self, packet_mark: int, *, remember: bool, generation: int, refuse: bool = False
+    ) -> int:
+        """The packet's whole new mark: let it through, or let the table refuse it."""
         own = self.judged
+        if refuse:
+            own |= self.refuse
         if remember:
             own |= self.remember
             if generation & 1:
                 own |= self.ask
         return packet_mark & self.keep | own
 
-    def remembered(self, generation: int) -> int:
+    def remembered(self, generation: int, *, refuse: bool = False) -> int:
         """What our bits are when the loop asks to remember in this generation."""
-        return self.judged | self.remember | (self.ask if generation & 1 else 0)
+        own = self.judged | self.remember | (self.ask if generation & 1 else 0)
+        return own | self.refuse if refuse else own
 
 
 def marks_at(mask: int) -> Marks:
