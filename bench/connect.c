@@ -2,7 +2,8 @@
  * Opens TCP connections and says how long each took; and the server for them.
  *
  *   connect serve --port P --ports N
- *       Listens on N ports from P on, accepts and closes. Prints "ready" once it listens.
+ *       Listens on N ports from P on, over IPv4 and IPv6, accepts and closes. Prints "ready" once it
+ *       listens.
  *
  *   connect load --address A --port P --in-flight C --seconds S
  *                [--addresses N] [--ports N] [--offset K] [--connections MAX] [--cgroup DIRECTORY]
@@ -128,24 +129,57 @@ static int may_begin(void)
     return begun < (uint64_t)options.connections && failures < FAILURES_MAX && now_ns() < end_ns;
 }
 
+/* The first address of the target, port and all, in the form that connect() takes. */
+union target {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+static union target first_target(void)
+{
+    union target to;
+    memset(&to, 0, sizeof to);
+    if (options.address != NULL && inet_pton(AF_INET, options.address, &to.v4.sin_addr) == 1)
+        to.any.sa_family = AF_INET;
+    else if (options.address != NULL && inet_pton(AF_INET6, options.address, &to.v6.sin6_addr) == 1)
+        to.any.sa_family = AF_INET6;
+    else
+        fail("--address: an IPv4 or IPv6 address is needed");
+    return to;
+}
+
+/* A flow of the addresses times ports; an address's last 32 bits are counted up. */
+static union target target_of(const union target *first, uint64_t flow)
+{
+    union target to = *first;
+    flow %= (uint64_t)options.addresses * (uint64_t)options.ports;
+    uint32_t further = (uint32_t)(flow % (uint64_t)options.addresses);
+    in_port_t port = htons((uint16_t)(options.port + (long)(flow / (uint64_t)options.addresses)));
+    if (to.any.sa_family == AF_INET) {
+        to.v4.sin_addr.s_addr = htonl(ntohl(to.v4.sin_addr.s_addr) + further);
+        to.v4.sin_port = port;
+    } else {
+        uint32_t *last = &to.v6.sin6_addr.s6_addr32[3];
+        *last = htonl(ntohl(*last) + further);
+        to.v6.sin6_port = port;
+    }
+    return to;
+}
+
 /* Begin connections on this slot until one is in flight, or none may begin any more. */
-static void begin(struct slot *slot, in_addr_t first_address)
+static void begin(struct slot *slot, const union target *first)
 {
     while (may_begin()) {
-        uint64_t flow = options.offset + begun++;
-        uint64_t flows = (uint64_t)options.addresses * (uint64_t)options.ports;
-        flow %= flows;
-        struct sockaddr_in to = {
-            .sin_family = AF_INET,
-            .sin_addr.s_addr = htonl(first_address + (in_addr_t)(flow % options.addresses)),
-            .sin_port = htons((uint16_t)(options.port + (long)(flow / options.addresses)))};
-        slot->descriptor = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        union target to = target_of(first, options.offset + begun++);
+        slot->descriptor = socket(to.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (slot->descriptor < 0)
             fail("socket: %s", strerror(errno));
         set_linger_zero(slot->descriptor);
         in_flight++;
         slot->started_ns = now_ns();
-        if (connect(slot->descriptor, (struct sockaddr *)&to, sizeof to) == 0) {
+        if (connect(slot->descriptor, &to.any,
+                    to.any.sa_family == AF_INET ? sizeof to.v4 : sizeof to.v6) == 0) {
             finish(slot, 0);
             continue;
         }
@@ -186,16 +220,13 @@ static void print_result(int64_t took_ns)
 
 static int load(void)
 {
-    struct in_addr parsed;
-    if (options.address == NULL || inet_pton(AF_INET, options.address, &parsed) != 1)
-        fail("--address: an IPv4 address is needed");
+    union target first = first_target();
     if (options.in_flight < 1 || options.in_flight > IN_FLIGHT_MAX)
         fail("--in-flight: 1 to %d", IN_FLIGHT_MAX);
     if (options.connections < 1 || options.connections > CONNECTIONS_MAX)
         fail("--connections: 1 to %ld", CONNECTIONS_MAX);
     if (options.seconds <= 0.0 || options.seconds > 3600.0)
         fail("--seconds: more than 0, at most 3600");
-    in_addr_t first_address = ntohl(parsed.s_addr);
     raise_descriptor_limit();
     if (options.cgroup != NULL)
         enter_cgroup(options.cgroup);
@@ -207,7 +238,7 @@ static int load(void)
     int64_t start_ns = now_ns();
     end_ns = start_ns + (int64_t)(options.seconds * 1e9);
     for (long i = 0; i < options.in_flight; i++)
-        begin(&slots[i], first_address);
+        begin(&slots[i], &first);
     while (in_flight > 0 && now_ns() < end_ns + DRAIN_NS) {
         struct epoll_event events[EVENTS_MAX];
         int count = epoll_wait(poller, events, EVENTS_MAX, 100);
@@ -219,7 +250,7 @@ static int load(void)
             socklen_t size = sizeof error;
             getsockopt(slot->descriptor, SOL_SOCKET, SO_ERROR, &error, &size);
             finish(slot, error);
-            begin(slot, first_address);
+            begin(slot, &first);
         }
     }
     int64_t took_ns = now_ns() - start_ns;
@@ -234,25 +265,32 @@ static int load(void)
 
 /* --- serve */
 
+static void listen_at(const struct sockaddr *at, socklen_t size)
+{
+    int listener = socket(at->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1;
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (at->sa_family == AF_INET6)
+        setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (bind(listener, at, size) != 0 || listen(listener, BACKLOG) != 0)
+        fail("port %u: %s", ntohs(((const struct sockaddr_in *)at)->sin_port), strerror(errno));
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event) != 0)
+        fail("epoll_ctl: %s", strerror(errno));
+}
+
 static _Noreturn void serve(void)
 {
     if (options.ports < 1 || options.ports > LISTENERS_MAX)
         fail("--ports: 1 to %d", LISTENERS_MAX);
     raise_descriptor_limit();
     poller = epoll_create1(EPOLL_CLOEXEC);
-    for (long i = 0; i < options.ports; i++) {
-        int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        int on = 1;
-        struct sockaddr_in at = {.sin_family = AF_INET,
-                                 .sin_addr.s_addr = htonl(INADDR_ANY),
-                                 .sin_port = htons((uint16_t)(options.port + i))};
-        setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        if (bind(listener, (struct sockaddr *)&at, sizeof at) != 0 ||
-            listen(listener, BACKLOG) != 0)
-            fail("port %ld: %s", options.port + i, strerror(errno));
-        struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
-        if (epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event) != 0)
-            fail("epoll_ctl: %s", strerror(errno));
+    for (long port = options.port; port < options.port + options.ports; port++) {
+        /* One for each, as IPv4 over an IPv6 socket takes a longer way. */
+        union target at = {.v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)}};
+        listen_at(&at.any, sizeof at.v4);
+        at = (union target){.v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)}};
+        listen_at(&at.any, sizeof at.v6);
     }
     puts("ready");
     fflush(stdout);

@@ -1,238 +1,274 @@
-"""What a connection costs: connections a second and latency, with cnnf and without.
+"""What a connection costs: connections a second and latency, with cnnf, without, and beside others.
 
-Three identical estates stand all the time: one with a running cnnf, two without. A round makes the
-same connections in each, in changing order, right after each other; its figures are compared only
-with each other. The second one without cnnf shows what the method says of two things that are the
-same: a ratio of cnnf means no more than that one's distance from 1.
+Identical estates stand all the time, one for each contestant: cnnf, twice nothing, twice the
+minimal loop, and others of its kind. A round makes the same connections in each, in changing order,
+right after each other; its figures are compared only with each other. The second one of the same
+kind shows what the method says of two things that are the same: a ratio means no more than that
+one's distance from 1.
 """
 
 import itertools
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 
 import msgspec
 
 from bench import estate as estates
 from bench import generator
 from bench.benchmark import Benchmark, Tell
+from bench.contestants import (
+    CNNF,
+    MINIMAL,
+    MINIMAL_AGAIN,
+    NETFILTERQUEUE,
+    NONE,
+    NONE_AGAIN,
+    OPENSNITCH,
+    Contestant,
+    left_out,
+    standing,
+)
 from bench.errors import BenchError
 from bench.estate import Estate
-from bench.generator import Load, Target
-from bench.product import Product, product
-from bench.ratios import Ratio, ratio_of
-from bench.rows import Row, row
+from bench.generator import Load
+from bench.rows import Row, Target
+from bench.series import Comparison, Series
 
 NAME = "connect"
 
-
-class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One way of connecting. With `connections` each goes to a flow that was never seen before."""
-
-    name: str
-    outbound: bool
-    target: Target
-    in_flight: int
-    connections: int = 0
-
-
-#: First-seen connections a slot: enough for a p99, few enough that a Defender which has to name
-#: each is done with them a moment later.
-_FRESH = 1_000
-
-_CASES = tuple(
-    Case(
-        name=f"{way}-{state}-{in_flight}",
-        outbound=way == "outbound",
-        target=target,
-        in_flight=in_flight,
-        connections=_FRESH if state == "first" else 0,
-    )
-    for way, state, target in (
-        ("routed", "known", estates.ROUTED_ONE),
-        ("outbound", "known", estates.OUTBOUND_ONE),
-        ("routed", "first", estates.ROUTED_MANY),
-        ("outbound", "first", estates.OUTBOUND_MANY),
-    )
-    for in_flight in (1, 64)
-)
-
-#: (name, unit) of each figure of a slot.
-_FIGURES = (("rate", "connections/s"), ("p50", "µs"), ("p99", "µs"))
-#: A case is done when both these are known to this share of themselves, half the interval's width.
-_DECISIVE = ("rate", "p50")
-_PRECISION = 0.03
-_PAIRS_ENOUGH = 10
-#: So many rounds are made whatever the time, so that there is a figure at all.
-_PAIRS_LEAST = 3
-
-#: Slots are short so that what disturbs one disturbs its neighbours too, and long enough for
-#: thousands of connections: a p99 stands on 20 of them or more.
+#: Slots of known flows are short so that what disturbs one disturbs its neighbours too, and long
+#: enough for thousands of connections: a p99 stands on 20 of them or more.
 _SLOT_SECONDS = 0.15
-_FRESH_SLOT_SECONDS = 2.0
-_SETTLE_SECONDS = 3.0
+#: First-seen connections a slot, by how many are in flight: some 0.4 s, so that a Defender works
+#: on the first of them while the last are made.
+_FRESH = {1: 3_000, 64: 8_000}
+#: The slowest contestant makes no more than a thousand a second: its slot ends by time.
+_FRESH_SLOT_SECONDS = 1.0
 #: The first start of a service, and of settings on their way from the Console.
 _WARM_SECONDS = 15.0
+#: Flows a case is tried with until it goes as it should.
+_WARM_FLOWS = 200
 #: What taking the estates down needs of the time.
 _END_SECONDS = 6.0
+#: So many rounds are made whatever the time, so that there is a figure at all.
+_ROUNDS_LEAST = 3
+#: Pairs of what is only there to be looked at: enough for an interval.
+_RIVAL_PAIRS = 6
 
 #: At most this share of connections that should be remembered may reach a packet loop: each new
 #: generation asks once more about what is in flight. And at least this share of the others must.
 _ASKED_KNOWN_MOST = 0.10
 _ASKED_FRESH_LEAST = 0.90
 
-_WITH, _WITHOUT, _AGAIN = "with", "without", "again"
-_ORDERS = tuple(itertools.permutations((_WITH, _WITHOUT, _AGAIN)))
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One way of connecting. With `fresh` each goes to a flow that was never seen before.
+
+    `way` says where from: "routed" and "routed6" from the client, "outbound" from the host itself,
+    "bridged" from the bridge's left end.
+    """
+
+    name: str
+    way: str
+    target: generator.Target
+    in_flight: int
+    fresh: bool
+    seconds: float
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def contestants(self) -> frozenset[str]:
+        """All that take part."""
+        return frozenset(name for one in self.comparisons for name in (one.of, one.against))
 
 
-class _Lab:
-    """The three estates and what runs in them."""
+def _known(way: str, target: generator.Target, in_flight: int, seconds: float) -> Case:
+    targets = {"rate": Target(at_least=0.97), "p99": Target(at_most=1.10)}
+    return Case(
+        name=f"{way}-known-{in_flight}",
+        way=way,
+        target=target,
+        in_flight=in_flight,
+        fresh=False,
+        seconds=seconds,
+        comparisons=(
+            Comparison(of=CNNF, against=NONE, targets=targets),
+            Comparison(of=NONE_AGAIN, against=NONE, suffix="-none-again"),
+        ),
+    )
 
-    def __init__(self, estates_: dict[str, Estate], running: Product, cgroup: Path) -> None:
+
+def _first(way: str, target: generator.Target, in_flight: int, seconds: float) -> Case:
+    targets = {"rate": Target(at_least=0.75 if in_flight == 1 else 0.90)}
+    rivals = (NETFILTERQUEUE, OPENSNITCH) if way == "outbound" else (NETFILTERQUEUE,)
+    return Case(
+        name=f"{way}-first-{in_flight}",
+        way=way,
+        target=target,
+        in_flight=in_flight,
+        fresh=True,
+        seconds=seconds,
+        comparisons=(
+            Comparison(of=CNNF, against=MINIMAL, suffix="-minimal", targets=targets),
+            Comparison(of=MINIMAL_AGAIN, against=MINIMAL, suffix="-minimal-again"),
+            Comparison(of=CNNF, against=NONE, pairs_most=_RIVAL_PAIRS),
+            *(
+                Comparison(of=name, against=MINIMAL, suffix=f"-{name}", pairs_most=_RIVAL_PAIRS)
+                for name in rivals
+            ),
+        ),
+    )
+
+
+_CASES = (
+    *(_known("routed", estates.ROUTED_ONE, in_flight, 25.0) for in_flight in (1, 64)),
+    *(_known("outbound", estates.OUTBOUND_ONE, in_flight, 25.0) for in_flight in (1, 64)),
+    *(_known("routed6", estates.ROUTED6_ONE, in_flight, 10.0) for in_flight in (1, 64)),
+    *(_known("bridged", estates.BRIDGED_ONE, in_flight, 10.0) for in_flight in (1, 64)),
+    *(_first("routed", estates.ROUTED_MANY, in_flight, 45.0) for in_flight in (1, 64)),
+    *(_first("outbound", estates.OUTBOUND_MANY, in_flight, 45.0) for in_flight in (1, 64)),
+)
+
+
+class _Field:
+    """The estates and what runs in them, by contestant."""
+
+    def __init__(
+        self,
+        estates_: Mapping[str, Estate],
+        running: Mapping[str, Contestant],
+        cgroup: Path,
+    ) -> None:
         self._estates = estates_
-        self._product = running
+        self._running = running
         self._cgroup = cgroup
-        self._flows = itertools.count(step=_FRESH)
+        self._flows = itertools.count(step=max(_FRESH.values()))
 
-    def warm_up(self) -> None:
+    @property
+    def contestants(self) -> frozenset[str]:
+        """All that are here."""
+        return frozenset(self._running)
+
+    def warm_up(self, cases: Iterable[Case]) -> None:
         """Wait until cnnf judges, and remembers what it is to remember. Raises BenchError."""
         deadline = time.monotonic() + _WARM_SECONDS
-        for case in _CASES:
-            while not _as_meant(case, *self._asked_slot(case, self._next_flow())[:2]):
+        for case in cases:
+            connections = _WARM_FLOWS if case.fresh else 0
+            while True:
+                flow = next(self._flows)
+                load, asked = self._slot(case, CNNF, flow, connections)
+                if _as_meant(case, asked / load.connections):
+                    break
                 if time.monotonic() > deadline:
                     raise BenchError(f"{case.name}: cnnf does not treat connections as it should")
                 time.sleep(0.1)
-        self._product.settle(_SETTLE_SECONDS)
+        self._running[CNNF].rest(1)
+        for case in cases:
+            if MINIMAL in case.contestants:
+                self._try_minimal(case)
 
-    def round(self, case: Case, order: Sequence[str]) -> tuple[dict[str, Load], int]:
-        """One slot in each estate; the figures by estate and how many packets were asked about."""
-        loads, asked = {}, 0
-        flow = self._next_flow()
-        for which in order:
-            if which == _WITH:
-                asked, _, loads[which] = self._asked_slot(case, flow)
-                if case.connections:
-                    # Each has to be named and reported; what is remembered leaves nothing to do.
-                    self._product.settle(_SETTLE_SECONDS)
-            else:
-                loads[which] = self._slot(case, which, flow)
-        self._product.check()
-        return loads, asked
+    def _try_minimal(self, case: Case) -> None:
+        """Raises BenchError when the minimal loop is not asked, or does not remember."""
+        flow = next(self._flows)
+        for first in (True, False):
+            load, asked = self._slot(case, MINIMAL, flow, _WARM_FLOWS)
+            share = asked / load.connections
+            if share < _ASKED_FRESH_LEAST if first else share > _ASKED_KNOWN_MOST:
+                raise BenchError(f"{case.name}: the minimal loop was asked about {share:.0%}")
 
-    def _next_flow(self) -> int:
-        return next(self._flows)
+    def round(self, case: Case, order: Sequence[str], series: Series) -> None:
+        """One slot in the estate of each of these."""
+        loads: dict[str, Load] = {}
+        asked, flow = 0, next(self._flows)
+        connections = _FRESH[case.in_flight] if case.fresh else 0
+        for name in order:
+            loads[name], count = self._slot(case, name, flow, connections)
+            self._running[name].rest(loads[name].connections if case.fresh else 0)
+            self._running[name].check()
+            if name == CNNF:
+                asked = count
+        series.add(loads, asked, loads[CNNF].connections)
 
-    def _asked_slot(self, case: Case, flow: int) -> tuple[int, int, Load]:
-        estate = self._estates[_WITH]
+    def _slot(self, case: Case, name: str, flow: int, connections: int) -> tuple[Load, int]:
+        """Its load, and how many packets the kernel put into a queue meanwhile."""
+        estate = self._estates[name]
         before = estate.asked()
-        load = self._slot(case, _WITH, flow)
-        return estate.asked() - before, load.connections, load
-
-    def _slot(self, case: Case, which: str, flow: int) -> Load:
-        estate = self._estates[which]
-        return generator.load(
-            estate.host if case.outbound else estate.client,
+        starts = {"outbound": estate.host, "bridged": estate.left}
+        load = generator.load(
+            starts.get(case.way, estate.client),
             case.target,
             in_flight=case.in_flight,
-            seconds=_FRESH_SLOT_SECONDS if case.connections else _SLOT_SECONDS,
-            connections=case.connections,
-            offset=flow if case.connections else 0,
-            cgroup=self._cgroup if case.outbound else None,
+            seconds=_FRESH_SLOT_SECONDS if case.fresh else _SLOT_SECONDS,
+            connections=connections,
+            offset=flow if case.fresh else 0,
+            cgroup=self._cgroup if case.way == "outbound" else None,
         )
-
-
-class _Series:
-    """The rounds of one case."""
-
-    def __init__(self) -> None:
-        self.pairs = 0
-        self.asked = self.connections = 0
-        self._values: dict[tuple[str, str], list[float]] = {}
-
-    def add(self, loads: dict[str, Load], asked: int) -> None:
-        self.pairs += 1
-        self.asked += asked
-        self.connections += loads[_WITH].connections
-        for which, load in loads.items():
-            for figure, value in (("rate", load.rate), ("p50", load.p50_us), ("p99", load.p99_us)):
-                self._values.setdefault((which, figure), []).append(value)
-
-    def ratio(self, which: str, figure: str) -> Ratio:
-        return ratio_of(self._values[which, figure], self._values[_WITHOUT, figure])
-
-    def middle(self, which: str, figure: str) -> float:
-        return median(self._values[which, figure])
-
-    def precise(self) -> bool:
-        return self.pairs >= _PAIRS_ENOUGH and all(
-            self.ratio(which, figure).half_width <= _PRECISION
-            for which in (_WITH, _AGAIN)
-            for figure in _DECISIVE
-        )
+        return load, estate.asked() - before
 
 
 def _measure(cases: Sequence[str], deadline: float, tell: Tell) -> list[Row]:
     wanted = [case for case in _CASES if case.name in cases]
     rows: list[Row] = []
-    tell("building the estates and starting cnnf")
-    generator.build()
+    tell("building the estates and starting what is compared")
     with ExitStack() as stack:
-        made = {which: stack.enter_context(estates.estate()) for which in _ORDERS[0]}
         cgroup = stack.enter_context(estates.service_cgroup())
         directory = stack.enter_context(estates.place())
-        running = stack.enter_context(
-            product(made[_WITH].host, directory, estates.CONTAINER_NETWORKS)
-        )
-        lab = _Lab(made, running, cgroup)
-        lab.warm_up()
+        field = _field(stack, wanted, directory, cgroup, tell)
+        field.warm_up(wanted)
+        left = sum(case.seconds for case in wanted)
         for index, case in enumerate(wanted):
             now = time.monotonic()
-            until = now + (deadline - _END_SECONDS - now) / (len(wanted) - index)
-            rows += _measure_case(lab, case, until, f"{index + 1}/{len(wanted)}", tell)
+            until = now + (deadline - _END_SECONDS - now) * case.seconds / left
+            left -= case.seconds
+            rows += _measure_case(field, case, until, f"{index + 1}/{len(wanted)}", tell)
         tell("taking everything down")
     return rows
 
 
-def _measure_case(lab: _Lab, case: Case, until: float, where: str, tell: Tell) -> list[Row]:
-    series = _Series()
-    orders = itertools.cycle(_ORDERS)
-    while series.pairs < _PAIRS_LEAST or (time.monotonic() < until and not series.precise()):
-        series.add(*lab.round(case, next(orders)))
-        rate = series.ratio(_WITH, "rate")
-        tell(f"{where} {NAME}-{case.name}: {series.pairs} pairs, rate {rate.median:.3f}")
-    if not _as_meant(case, series.asked, series.connections):
-        share = series.asked / series.connections
-        expected = "none but a few" if case.connections == 0 else "all"
+def _field(
+    stack: ExitStack, cases: Sequence[Case], directory: Path, cgroup: Path, tell: Tell
+) -> _Field:
+    made: dict[str, Estate] = {}
+    running: dict[str, Contestant] = {}
+    for name in sorted(frozenset[str]().union(*(case.contestants for case in cases))):
+        reason = left_out(name)
+        if reason:
+            tell(f"left out: {name}: {reason}", last=True)
+            continue
+        made[name] = stack.enter_context(estates.estate())
+        place = directory / name
+        place.mkdir()
+        running[name] = stack.enter_context(standing(name, made[name].host, place))
+    return _Field(made, running, cgroup)
+
+
+def _measure_case(field: _Field, case: Case, until: float, where: str, tell: Tell) -> list[Row]:
+    comparisons = [one for one in case.comparisons if {one.of, one.against} <= field.contestants]
+    series = Series(comparisons)
+    # Seeded by the case: a second run has the same orders.
+    orders = random.Random(case.name)
+    while series.rounds < _ROUNDS_LEAST or (time.monotonic() < until and not series.precise()):
+        order = sorted(series.wanted())
+        orders.shuffle(order)
+        field.round(case, order, series)
+        rate = series.ratio(comparisons[0], "rate").median
+        tell(f"{where} {NAME}-{case.name}: {series.rounds} rounds, rate {rate:.3f}")
+    if not _as_meant(case, series.asked):
+        expected = "all" if case.fresh else "none but a few"
         raise BenchError(
-            f"{case.name}: {share:.1%} of the connections reached a packet loop, "
+            f"{case.name}: {series.asked:.1%} of the connections reached a packet loop, "
             f"where {expected} should have: this is not what the figure is about"
         )
-    return _rows(case, series)
+    return series.rows(f"{NAME}-{case.name}", asked_by=CNNF)
 
 
-def _as_meant(case: Case, asked: int, connections: int) -> bool:
-    share = asked / connections
-    return share >= _ASKED_FRESH_LEAST if case.connections else share <= _ASKED_KNOWN_MOST
+def _as_meant(case: Case, share: float) -> bool:
+    return share >= _ASKED_FRESH_LEAST if case.fresh else share <= _ASKED_KNOWN_MOST
 
 
-def _rows(case: Case, series: _Series) -> list[Row]:
-    rows = []
-    for which, suffix in ((_WITH, ""), (_AGAIN, "-none-again")):
-        asked = series.asked / series.connections if which == _WITH else None
-        for figure, unit in _FIGURES:
-            rows.append(
-                row(
-                    f"{NAME}-{case.name}-{figure}{suffix}",
-                    unit,
-                    series.middle(which, figure),
-                    series.middle(_WITHOUT, figure),
-                    series.ratio(which, figure),
-                    asked,
-                )
-            )
-    return rows
-
-
-BENCHMARK = Benchmark(name=NAME, cases=tuple(case.name for case in _CASES), measure=_measure)
+BENCHMARK = Benchmark(
+    name=NAME, cases={case.name: case.seconds for case in _CASES}, measure=_measure
+)

@@ -1,11 +1,14 @@
 """One of several identical estates: a client, a host that routes, a server, joined by veth pairs.
 
     client 10.77.1.2 --- 10.77.1.1 host 10.77.2.1 --- 10.77.2.2 server (also 10.77.64.0/18 and
-                                                                        10.78.0.0/16)
+           fd77:1::2     fd77:1::1      fd77:2::1     fd77:2::2         10.78.0.0/16)
+                              bridge 10.77.3.1
+             left 10.77.3.2 ---|         |--- 10.77.3.3 right
 
-The host is where a Defender works, or nothing. 10.77.1.0/24, 10.77.2.0/24 and 10.77.64.0/18 stand
-for container networks; 10.78.0.0/16 for what is none. Every address of these ranges answers on
-every port the server listens on, which makes a supply of flows that nobody has seen yet.
+The host is where a Defender works, or nothing. 10.77.1.0/24, 10.77.2.0/24, 10.77.3.0/24,
+10.77.64.0/18 and the IPv6 networks stand for container networks; 10.78.0.0/16 for what is none.
+Every address of these ranges answers on every port the server listens on, which makes a supply of
+flows that nobody has seen yet. On the bridge packets meet netfilter, as on any host with Docker.
 Namespaces keep estates apart, so that all of them use the same addresses.
 """
 
@@ -25,12 +28,21 @@ from bench.errors import BenchError
 from bench.generator import Target, serving
 from cnnf.defender.discovery.services import cgroup2_mount
 
-CONTAINER_NETWORKS = ("10.77.1.0/24", "10.77.2.0/24", "10.77.64.0/18")
+CONTAINER_NETWORKS = (
+    "10.77.1.0/24",
+    "10.77.2.0/24",
+    "10.77.3.0/24",
+    "10.77.64.0/18",
+    "fd77:1::/64",
+    "fd77:2::/64",
+)
 
 _FIRST_PORT, _PORTS = 8000, 64
 #: One flow each: what a service talks to all day.
 ROUTED_ONE = Target(address="10.77.2.2", port=_FIRST_PORT)
 OUTBOUND_ONE = Target(address="10.78.0.1", port=_FIRST_PORT)
+ROUTED6_ONE = Target(address="fd77:2::2", port=_FIRST_PORT)
+BRIDGED_ONE = Target(address="10.77.3.3", port=_FIRST_PORT)
 #: A million flows each: more than a run makes between two of the Defender's generations.
 ROUTED_MANY = Target(address="10.77.64.0", addresses=16_384, port=_FIRST_PORT, ports=_PORTS)
 OUTBOUND_MANY = Target(address="10.78.0.0", addresses=16_384, port=_FIRST_PORT, ports=_PORTS)
@@ -42,12 +54,12 @@ _CGROUP_SECONDS = 2.0
 
 
 class Estate:
-    """Three joined namespaces, the server already listening."""
+    """Joined namespaces, the servers already listening."""
 
-    def __init__(self, client: Namespace, host: Namespace, server: Namespace) -> None:
+    def __init__(self, client: Namespace, host: Namespace, left: Namespace) -> None:
         self.client = client
         self.host = host
-        self.server = server
+        self.left = left
 
     def asked(self) -> int:
         """How many packets the kernel has put into queues on the host so far."""
@@ -61,25 +73,45 @@ def estate() -> Iterator[Estate]:
     """Make an estate, and remove it with everything that still runs in it."""
     with ExitStack() as cleanup:
         made = []
-        for _ in range(3):
+        for _ in range(5):
             namespace = Namespace()
             cleanup.callback(namespace.delete)
             made.append(namespace)
-        client, host, server = made
-        veth(client, "uplink", host, "clients")
-        veth(server, "uplink", host, "servers")
-        client.address("uplink", "10.77.1.2/24")
-        host.address("clients", "10.77.1.1/24")
-        host.address("servers", "10.77.2.1/24")
-        server.address("uplink", "10.77.2.2/24")
-        host.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-        for namespace, gateway in ((client, "10.77.1.1"), (server, "10.77.2.1")):
+        client, host, server, left, right = made
+        _route(client, host, server)
+        _bridge(host, left, right)
+        for one in (server, right):
+            cleanup.enter_context(serving(one, _FIRST_PORT, _PORTS))
+        yield Estate(client, host, left)
+
+
+def _route(client: Namespace, host: Namespace, server: Namespace) -> None:
+    veth(client, "uplink", host, "clients")
+    veth(server, "uplink", host, "servers")
+    client.address("uplink", "10.77.1.2/24", "fd77:1::2/64")
+    host.address("clients", "10.77.1.1/24", "fd77:1::1/64")
+    host.address("servers", "10.77.2.1/24", "fd77:2::1/64")
+    server.address("uplink", "10.77.2.2/24", "fd77:2::2/64")
+    host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+    for namespace, number in ((client, 1), (server, 2)):
+        for gateway in (f"10.77.{number}.1", f"fd77:{number}::1"):
             namespace.run("ip", "route", "add", "default", "via", gateway)
-        for network in ("10.77.64.0/18", "10.78.0.0/16"):
-            host.run("ip", "route", "add", network, "via", "10.77.2.2")
-            server.run("ip", "route", "add", "local", network, "dev", "lo")
-        cleanup.enter_context(serving(server, _FIRST_PORT, _PORTS))
-        yield Estate(client, host, server)
+    for network in ("10.77.64.0/18", "10.78.0.0/16"):
+        host.run("ip", "route", "add", network, "via", "10.77.2.2")
+        server.run("ip", "route", "add", "local", network, "dev", "lo")
+
+
+def _bridge(host: Namespace, left: Namespace, right: Namespace) -> None:
+    host.run("ip", "link", "add", "bridge", "type", "bridge")
+    host.run("ip", "link", "set", "bridge", "type", "bridge", "nf_call_iptables", "1")
+    host.address("bridge", "10.77.3.1/24")
+    for namespace, port, address in (
+        (left, "left", "10.77.3.2/24"),
+        (right, "right", "10.77.3.3/24"),
+    ):
+        veth(namespace, "uplink", host, port)
+        host.run("ip", "link", "set", port, "master", "bridge")
+        namespace.address("uplink", address)
 
 
 @contextmanager

@@ -1,8 +1,5 @@
 """The load generator and its server: built from connect.c when needed, run in a namespace."""
 
-import os
-import selectors
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +8,9 @@ from pathlib import Path
 import msgspec
 from tests.lab.netns import Namespace
 
-from bench.errors import BenchError, Unfit
+from bench import programs
+from bench.errors import BenchError
 
-_HERE = Path(__file__).parent
-_SOURCE = _HERE / "connect.c"
-_PROGRAM = _HERE / "build" / "connect"
-_FLAGS = ("-O2", "-Wall", "-Wextra", "-std=gnu11")
-
-_BUILD_SECONDS = 60.0
-_READY_SECONDS = 5.0
 #: What the generator may take beyond its own time: its start, and 3 s for what is in flight.
 _SLACK_SECONDS = 10.0
 
@@ -50,52 +41,12 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         return self.connections / self.seconds
 
 
-def build() -> None:
-    """Compile the program unless it is newer than its source. Raises Unfit or BenchError."""
-    if _PROGRAM.exists() and _PROGRAM.stat().st_mtime > _SOURCE.stat().st_mtime:
-        return
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        raise Unfit("no C compiler to build the load generator; install it: apt-get install gcc")
-    _PROGRAM.parent.mkdir(exist_ok=True)
-    # Another run may be using the program: it gets the new one as a whole or not at all.
-    partial = _PROGRAM.with_suffix(f".{os.getpid()}")
-    command = (compiler, *_FLAGS, "-o", str(partial), str(_SOURCE))
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False
-        )
-        if done.returncode != 0:
-            hint = "; install libc6-dev" if "stdio.h" in done.stderr else ""
-            raise BenchError(f"building the load generator{hint}:\n{done.stderr.strip()}")
-        partial.replace(_PROGRAM)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 @contextmanager
 def serving(namespace: Namespace, port: int, ports: int) -> Iterator[None]:
     """A server on `ports` ports from `port` on, until the end. Raises BenchError."""
-    process = namespace.start(
-        *("setpriv", "--pdeathsig", "KILL", str(_PROGRAM)),
-        *("serve", "--port", str(port), "--ports", str(ports)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            line = process.stdout.readline() if selector.select(_READY_SECONDS) else b""
-        if line.strip() != b"ready":
-            raise BenchError(f"the server on port {port} did not start")
+    command = (str(_program()), "serve", "--port", str(port), "--ports", str(ports))
+    with programs.running(namespace, *command):
         yield
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 def load(
@@ -113,7 +64,7 @@ def load(
     Raises BenchError when one failed: what is then measured is something else.
     """
     command = [
-        "setpriv", "--pdeathsig", "KILL", str(_PROGRAM), "load",
+        "setpriv", "--pdeathsig", "KILL", str(_program()), "load",
         "--address", target.address, "--addresses", str(target.addresses),
         "--port", str(target.port), "--ports", str(target.ports),
         "--offset", str(offset), "--in-flight", str(in_flight), "--seconds", str(seconds),
@@ -144,3 +95,7 @@ def load(
             f"{target.address} port {target.port} failed: {result.error or 'none was made'}"
         )
     return result
+
+
+def _program() -> Path:
+    return programs.compiled("connect")

@@ -12,21 +12,26 @@ def benchmarks() -> tuple[Benchmark, ...]:
     return (CONNECTIONS,)
 
 
-def chosen(known: Sequence[Benchmark], only: str | None) -> list[tuple[Benchmark, list[str]]]:
-    """The benchmarks and cases whose full name (`NAME-CASE`) begins with `only`; all for None.
+def chosen(known: Sequence[Benchmark], names: Sequence[str]) -> list[tuple[Benchmark, list[str]]]:
+    """The benchmarks and cases whose full name (`NAME-CASE`) is, or begins with, one of `names`.
 
-    Raises BenchError, with the names there are, when there is none.
+    All when there is no name. Raises BenchError, with the names there are, for a name of nothing.
     """
+    for name in names:
+        if not any(_called(one, case, name) for one in known for case in one.cases):
+            there = ", ".join(f"{one.name}-{case}" for one in known for case in one.cases)
+            raise BenchError(f"no benchmark is called {name}; there are {there}")
     found = []
     for benchmark in known:
         cases = [
             case
             for case in benchmark.cases
-            if only is None or f"{benchmark.name}-{case}-".startswith(f"{only}-")
+            if not names or any(_called(benchmark, case, name) for name in names)
         ]
         if cases:
             found.append((benchmark, cases))
-    if not found:
-        names = ", ".join(f"{one.name}-{case}" for one in known for case in one.cases)
-        raise BenchError(f"no benchmark is called {only}; there are {names}")
     return found
+
+
+def _called(benchmark: Benchmark, case: str, name: str) -> bool:
+    return f"{benchmark.name}-{case}-".startswith(f"{name}-")

@@ -1,0 +1,126 @@
+"""What may stand on an estate's host: cnnf, nothing, the minimal loop, and others of its kind."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from tests.lab.netns import Namespace
+
+from bench import minimal, rivals
+from bench import product as products
+from bench.estate import CONTAINER_NETWORKS
+
+CNNF, NONE, NONE_AGAIN = "cnnf", "none", "none-again"
+MINIMAL, MINIMAL_AGAIN = "minimal", "minimal-again"
+NETFILTERQUEUE, OPENSNITCH = "netfilterqueue", "opensnitch"
+
+#: How long cnnf may take to name and report what a slot of first-seen flows has left it to do.
+SETTLE_SECONDS = 3.0
+#: The minimal loop's set is emptied before it is full: then it would save itself the remembering.
+_FLOWS_KEPT = 65_536
+
+
+class Contestant(Protocol):
+    """One of them, running."""
+
+    def check(self) -> None:
+        """Raises BenchError when it has ended."""
+
+    def rest(self, fresh: int) -> None:
+        """Wait until it is done with this many flows that it has just seen for the first time."""
+
+
+class _Nothing:
+    def check(self) -> None:
+        pass
+
+    def rest(self, fresh: int) -> None:
+        pass
+
+
+class _Cnnf(_Nothing):
+    def __init__(self, running: products.Product) -> None:
+        self._running = running
+
+    def check(self) -> None:
+        self._running.check()
+
+    def rest(self, fresh: int) -> None:
+        # Each has to be named and reported; what is remembered leaves nothing to do.
+        if fresh:
+            self._running.settle(SETTLE_SECONDS)
+
+
+class _Minimal(_Nothing):
+    def __init__(self, running: minimal.MinimalLoop) -> None:
+        self._running = running
+        self._kept = 0
+
+    def check(self) -> None:
+        self._running.check()
+
+    def rest(self, fresh: int) -> None:
+        self._kept += fresh
+        if self._kept > _FLOWS_KEPT:
+            self._running.forget()
+            self._kept = 0
+
+
+def standing(
+    name: str, namespace: Namespace, directory: Path
+) -> AbstractContextManager[Contestant]:
+    """Start it on this namespace, its files in `directory`; stop it at the end.
+
+    Raises BenchError, and Unfit where this machine has not what it needs.
+    """
+    return _STARTS[name](namespace, directory)
+
+
+def left_out(name: str) -> str:
+    """Why this machine cannot run it, in words that follow "left out:"; '' when it can."""
+    if name == NETFILTERQUEUE:
+        return rivals.netfilterqueue_missing()
+    if name == OPENSNITCH:
+        return rivals.opensnitch_missing()
+    return ""
+
+
+@contextmanager
+def _nothing(namespace: Namespace, directory: Path) -> Iterator[Contestant]:
+    yield _Nothing()
+
+
+@contextmanager
+def _cnnf(namespace: Namespace, directory: Path) -> Iterator[Contestant]:
+    with products.product(namespace, directory, CONTAINER_NETWORKS) as running:
+        yield _Cnnf(running)
+
+
+@contextmanager
+def _minimal(namespace: Namespace, directory: Path) -> Iterator[Contestant]:
+    with minimal.minimal_loop(namespace) as running:
+        yield _Minimal(running)
+
+
+@contextmanager
+def _netfilterqueue(namespace: Namespace, directory: Path) -> Iterator[Contestant]:
+    with rivals.netfilterqueue(namespace):
+        yield _Nothing()
+
+
+@contextmanager
+def _opensnitch(namespace: Namespace, directory: Path) -> Iterator[Contestant]:
+    with rivals.opensnitch(namespace, directory):
+        yield _Nothing()
+
+
+_STARTS: dict[str, Callable[[Namespace, Path], AbstractContextManager[Contestant]]] = {
+    CNNF: _cnnf,
+    NONE: _nothing,
+    NONE_AGAIN: _nothing,
+    MINIMAL: _minimal,
+    MINIMAL_AGAIN: _minimal,
+    NETFILTERQUEUE: _netfilterqueue,
+    OPENSNITCH: _opensnitch,
+}
