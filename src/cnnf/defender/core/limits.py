@@ -75,3 +75,14 @@ HEARTBEAT_SECONDS = 10.0
 
 #: Seconds between looks at which services run.
 SERVICES_INTERVAL_SECONDS = 5.0
+
+#: A dump that was interrupted by somebody's change is read again, whole, at most so often. A change
+#: every second and dumps of 0.9 s (100,000 elements) leave one in ten whole; ten such tries are 9 s,
+#: less than the time between two generations.
+DUMP_TRIES_MAX = 10
+
+#: Changes to the firewall that wait to be told, and how long they wait for our own programs' pids
+#: to be known: a program is known within a millisecond of its start. Beyond the bound what follows
+#: is told as one change that nobody is named for.
+RULESET_CHANGES_MAX = 256
+RULESET_SETTLE_MS = 20

@@ -6,6 +6,7 @@
 
 import socket
 import struct
+from functools import partial
 
 from cnnf.defender.kernel.sockets import NETLINK_SOCK_DIAG, NetlinkSocket
 from cnnf.defender.netlink import inet_diag
@@ -107,6 +108,7 @@ class SocketTable:
     def _dump(self, states: int) -> list[Socket]:
         sockets: list[Socket] = []
         for family in (inet_diag.AF_INET, inet_diag.AF_INET6):
-            request = inet_diag.dump(self._netlink.sequence(), family, states)
-            sockets += map(inet_diag.decode_socket, self._netlink.dump("inet_diag", request))
+            request = partial(inet_diag.dump, family=family, states=states)
+            payloads = self._netlink.whole("inet_diag", request)
+            sockets += map(inet_diag.decode_socket, payloads)
         return sockets

@@ -5,10 +5,18 @@ A socket belongs for good to the network namespace it was opened in.
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from cnnf.defender.netlink.errors import KernelRefused
-from cnnf.defender.netlink.messages import NLMSG_DONE, NLMSG_ERROR, messages, raise_if_error
+from cnnf.defender.core.limits import DUMP_TRIES_MAX
+from cnnf.defender.netlink.errors import Interrupted, KernelRefused
+from cnnf.defender.netlink.messages import (
+    NLM_F_DUMP_INTR,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    messages,
+    raise_if_error,
+    raise_if_failed,
+)
 
 NETLINK_SOCK_DIAG = 4
 NETLINK_NETFILTER = 12
@@ -72,16 +80,37 @@ class NetlinkSocket:
                 return payload
 
     def dump(self, subject: str, request: bytes) -> Iterator[bytes]:
-        """Every payload of a dump. Raises KernelRefused, Truncated, OSError."""
+        """Every payload of a dump. Raises KernelRefused, Truncated, OSError.
+
+        Raises Interrupted at the end, when what was dumped changed meanwhile: what was yielded may
+        then lack parts or have them twice. `whole` tries again.
+        """
         self._socket.send(request)
+        interrupted = 0
         while True:
-            for kind, _, sequence, payload in messages(self._socket.recv(_READ_BYTES)):
+            for kind, flags, sequence, payload in messages(self._socket.recv(_READ_BYTES)):
                 if sequence != self._sequence:
                     continue
+                interrupted |= flags & NLM_F_DUMP_INTR
                 if kind == NLMSG_DONE:
+                    raise_if_failed(subject, payload)
+                    if interrupted:
+                        raise Interrupted(f"{subject}: it changed while it was read")
                     return
                 raise_if_error(subject, kind, payload)
                 yield payload
+
+    def whole(self, subject: str, request: Callable[[int], bytes]) -> list[bytes]:
+        """Every payload of a dump that nothing interrupted; `request` makes it for a sequence.
+
+        Raises as `dump`; Interrupted when each of several tries was.
+        """
+        for _ in range(DUMP_TRIES_MAX - 1):
+            try:
+                return list(self.dump(subject, request(self.sequence())))
+            except Interrupted:
+                continue
+        return list(self.dump(subject, request(self.sequence())))
 
 
 def packet_socket(buffer_bytes: int, *, tell_overflow: bool) -> socket.socket:

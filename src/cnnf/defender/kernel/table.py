@@ -4,6 +4,8 @@ One object a Defender; every method is one transaction or a read, so after a kil
 kernel holds the old rules or the new ones.
 """
 
+from functools import partial
+
 import msgspec
 
 from cnnf.defender.core import ruleset
@@ -50,9 +52,10 @@ def tallies(generation: int) -> list[Tally]:
     found: list[Tally] = []
     try:
         for name in ruleset.count_sets(generation):
-            request = nftset.dump(netlink.sequence(), TABLE, name)
+            request = partial(nftset.dump, table=TABLE, name=name)
             try:
-                for payload in netlink.dump(f"reading set {name}", request):
+                # Whole or again: a part that was read twice would be counted twice.
+                for payload in netlink.whole(f"reading set {name}", request):
                     found += [
                         decode_tally(name, element)
                         for element in nftset.decode_elements(payload)

@@ -3,6 +3,7 @@
 NetlinkError
 ├── Truncated       a length points past the end of what was received
 ├── Unexpected      the bytes are whole, but not what was asked for
+├── Interrupted     what was dumped changed meanwhile, so the answer may not be whole; retry
 └── KernelRefused   the kernel answered with an errno (held in `errno`)
 """
 
@@ -19,6 +20,10 @@ class Truncated(NetlinkError):
 
 class Unexpected(NetlinkError):
     """A whole message with a type or content that cannot be here."""
+
+
+class Interrupted(NetlinkError):
+    """A dump during which the kernel's data changed: parts may be missing or doubled."""
 
 
 class KernelRefused(NetlinkError):

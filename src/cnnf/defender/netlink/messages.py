@@ -7,12 +7,15 @@ flat reader in `nfqueue.py`, because a generator an attribute is too slow for it
 
 import struct
 from collections.abc import Iterator
+from errno import EINTR
 
-from cnnf.defender.netlink.errors import KernelRefused, Truncated
+from cnnf.defender.netlink.errors import Interrupted, KernelRefused, Truncated
 
 NLM_F_REQUEST = 0x001
 NLM_F_ACK = 0x004
 NLM_F_DUMP = 0x300
+#: In an answer: what is being dumped has changed since the dump began.
+NLM_F_DUMP_INTR = 0x010
 
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
@@ -85,3 +88,13 @@ def raise_if_error(subject: str, kind: int, payload: bytes) -> None:
     code = _ERROR.unpack_from(payload)[0]
     if code:
         raise KernelRefused(subject, abs(code))
+
+
+def raise_if_failed(subject: str, payload: bytes) -> None:
+    """Raise KernelRefused or Interrupted when a dump's last message (NLMSG_DONE) says so."""
+    if len(payload) >= 4:
+        code = _ERROR.unpack_from(payload)[0]
+        if code == -EINTR:
+            raise Interrupted(f"{subject}: it changed while it was read")
+        if code < 0:
+            raise KernelRefused(subject, -code)

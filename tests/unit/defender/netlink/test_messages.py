@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnf.defender.netlink import messages as framing
-from cnnf.defender.netlink.errors import KernelRefused, NetlinkError, Truncated, Unexpected
+from cnnf.defender.netlink.errors import (
+    Interrupted,
+    KernelRefused,
+    NetlinkError,
+    Truncated,
+    Unexpected,
+)
 
 values = st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=40)), max_size=8)
 
@@ -86,7 +92,18 @@ def test_only_an_error_answer_with_a_code_is_an_error() -> None:
         framing.raise_if_error("asking", framing.NLMSG_ERROR, b"\0\0")
 
 
+def test_a_dump_may_fail_at_its_end() -> None:
+    # An older kernel's DONE has no number, others' may be positive.
+    for payload in (b"", b"\0\0", struct.pack("=i", 0), struct.pack("=i", 5)):
+        framing.raise_if_failed("dumping", payload)
+    with pytest.raises(KernelRefused, match="dumping: ENOENT"):
+        framing.raise_if_failed("dumping", struct.pack("=i", -errno.ENOENT))
+    with pytest.raises(Interrupted):
+        framing.raise_if_failed("dumping", struct.pack("=i", -errno.EINTR))
+
+
 def test_every_error_is_a_netlink_error() -> None:
     assert issubclass(Truncated, NetlinkError)
     assert issubclass(Unexpected, NetlinkError)
+    assert issubclass(Interrupted, NetlinkError)
     assert issubclass(KernelRefused, NetlinkError)

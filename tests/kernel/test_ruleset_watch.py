@@ -1,0 +1,235 @@
+"""A real kernel tells who changes its rules, and a dump that is interrupted says so."""
+
+import asyncio
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import pytest
+
+from cnnf.defender.core.limits import DUMP_TRIES_MAX
+from cnnf.defender.core.marks import marks_at
+from cnnf.defender.core.ruleset import Plan, Scopes
+from cnnf.defender.kernel import programs, ruleset_watch, table
+from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
+from cnnf.defender.kernel.sockets import NETLINK_NETFILTER, NetlinkSocket
+from cnnf.defender.netlink import nftset, rulesetgen
+from cnnf.defender.netlink.errors import Interrupted, KernelRefused
+from tests.lab import netns
+from tests.lab.netns import Namespace
+
+pytestmark = pytest.mark.kernel
+
+PLAN = Plan(
+    marks=marks_at(0x3C00),
+    queue_first=100,
+    queue_count=2,
+    log_group=100,
+    scopes=Scopes(containers=True, hosts=True),
+)
+
+
+@pytest.fixture
+def host() -> Iterator[Namespace]:
+    """A namespace that this thread is in."""
+    if not netns.can_make():
+        pytest.skip("needs root, iproute2 and util-linux")
+    netns.remove_stale()
+    with netns.namespaces() as (one,), one.entered():
+        yield one
+
+
+def nft(text: str) -> int:
+    """Somebody else's nft; its pid."""
+    process = subprocess.Popen(["nft", "-f", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    _, said = process.communicate(text.encode() + b"\n")
+    assert process.returncode == 0, said[:300]
+    return process.pid
+
+
+def big_set(count: int) -> str:
+    """A table with a set of so many elements."""
+    elements = ",".join(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(count))
+    return (
+        "add table inet many\n"
+        "add set inet many s { type ipv4_addr; size 131072; counter; }\n"
+        f"add element inet many s {{ {elements} }}"
+    )
+
+
+async def changes(act: Sequence[Callable[[], object]]) -> list[RulesetChange]:
+    """What is told while these things are done, one after the other."""
+    told: list[RulesetChange] = []
+    watch = RulesetWatch(told.append, programs.was_ours)
+    watch.start()
+    try:
+        for one in act:
+            # Not in a thread: the namespace is this thread's.
+            one()
+        await asyncio.sleep(0.1)
+    finally:
+        watch.stop()
+    return told
+
+
+def test_others_changes_are_told_and_ours_are_not(host: Namespace) -> None:
+    foreign: list[int] = []
+    told = asyncio.run(
+        changes(
+            [
+                partial(table.install, PLAN),
+                partial(lambda: foreign.append(nft("add table ip other"))),
+                partial(table.switch, PLAN),
+                partial(lambda: foreign.append(nft("flush ruleset"))),
+            ]
+        )
+    )
+    assert [(one.pid, one.program) for one in told] == [(pid, "nft") for pid in foreign]
+    assert told[1].generation > told[0].generation > 0
+    assert told[1].generation == ruleset_watch.generation()
+
+
+def test_iptables_is_told_by_its_nft_front_end(host: Namespace) -> None:
+    rule = ["iptables-nft", "-I", "INPUT", "-j", "ACCEPT"]
+    told = asyncio.run(changes([partial(subprocess.run, rule, check=True)]))
+    assert told
+    assert {one.program for one in told} == {"iptables-nft"}
+
+
+def test_emptying_a_big_set_does_not_overflow_the_watch(host: Namespace) -> None:
+    nft(big_set(60_000))
+    started = time.monotonic()
+    told = asyncio.run(changes([partial(nft, "flush set inet many s")]))
+    assert time.monotonic() - started < 10
+    assert [one.program for one in told] == ["nft"]
+
+
+def test_a_burst_of_changes_is_told_one_by_one(host: Namespace) -> None:
+    told = asyncio.run(changes([partial(nft, f"add table ip t{n}") for n in range(40)]))
+    assert len({one.generation for one in told}) == 40
+    assert all(one.program == "nft" for one in told)
+
+
+def test_lost_notifications_are_told_as_a_change(
+    host: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The smallest receive buffer there is, and nobody reads while 60 commits are made.
+    make = socket.socket
+
+    def small(*arguments: int) -> socket.socket:
+        made = make(*arguments)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        return made
+
+    monkeypatch.setattr("cnnf.defender.kernel.ruleset_watch.socket.socket", small)
+    told = asyncio.run(changes([partial(nft, f"add table ip t{n}") for n in range(60)]))
+    assert RulesetChange() in told
+    assert len(told) < 60
+
+
+def test_rules_are_counted_by_chain(host: Namespace) -> None:
+    assert ruleset_watch.rules_by_chain() == {}
+    nft("table inet other { chain c { accept; drop; }; }")
+    nft("table ip cnnf { chain c { accept; }; }")
+    assert ruleset_watch.rules_by_chain() == {}
+    table.install(PLAN)
+    counted = ruleset_watch.rules_by_chain()
+    listed = host.run("nft", "-s", "list", "table", "inet", "cnnf")
+    assert counted == rules_of(listed)
+    assert counted["ask_out"] > 3
+    nft("flush chain inet cnnf ask_out")
+    del counted["ask_out"]
+    assert ruleset_watch.rules_by_chain() == counted
+    nft("flush ruleset")
+    assert ruleset_watch.rules_by_chain() == {}
+
+
+def rules_of(listing: str) -> dict[str, int]:
+    """Rules by chain as `nft list` prints them, one a line."""
+    found: dict[str, int] = {}
+    chain = ""
+    for raw in listing.splitlines():
+        line = raw.strip()
+        if line.startswith("chain "):
+            chain = line.split()[1]
+        elif line == "}":
+            chain = ""
+        elif chain and line and not line.startswith("type "):
+            found[chain] = found.get(chain, 0) + 1
+    return found
+
+
+def many_rules(count: int) -> str:
+    """Rules that take many datagrams to dump."""
+    rules = "".join(f"add rule inet many c ip saddr 10.0.{n >> 8}.{n & 255} accept\n"
+                    for n in range(count))  # fmt: skip
+    return "add table inet many\nadd chain inet many c\n" + rules
+
+
+class Disturbed(NetlinkSocket):
+    """Somebody changes rules within the first `times` dumps."""
+
+    times = 0
+
+    def dump(self, subject: str, request: bytes) -> Iterator[bytes]:
+        for at, payload in enumerate(super().dump(subject, request)):
+            if at == 0 and self.times > 0:
+                self.times -= 1
+                nft("add table ip disturbing\ndelete table ip disturbing")
+            yield payload
+
+
+@pytest.fixture
+def disturbed(host: Namespace) -> Iterator[Disturbed]:
+    """A socket in a namespace with 2,000 rules."""
+    nft(many_rules(2_000))
+    netlink = Disturbed(NETLINK_NETFILTER)
+    try:
+        yield netlink
+    finally:
+        netlink.close()
+
+
+RULES = partial(rulesetgen.dump_rules, table="many")
+
+
+def test_an_interrupted_dump_says_so_and_is_read_again(disturbed: Disturbed) -> None:
+    disturbed.times = 1
+    with pytest.raises(Interrupted, match="reading: it changed"):
+        list(disturbed.dump("reading", RULES(disturbed.sequence())))
+    # The socket is as good as before.
+    assert len(list(disturbed.dump("reading", RULES(disturbed.sequence())))) == 2_000
+    disturbed.times = 3
+    assert len(disturbed.whole("reading", RULES)) == 2_000
+    assert disturbed.times == 0
+
+
+def test_a_dump_is_tried_a_bounded_number_of_times(disturbed: Disturbed) -> None:
+    disturbed.times = DUMP_TRIES_MAX + 5
+    with pytest.raises(Interrupted):
+        disturbed.whole("reading", RULES)
+    assert disturbed.times == 5
+
+
+def test_elements_of_an_old_set_are_whole_whatever_else_changes(host: Namespace) -> None:
+    nft(big_set(5_000))
+    netlink = Disturbed(NETLINK_NETFILTER)
+    netlink.times = 1
+    try:
+        payloads = netlink.whole("reading", partial(nftset.dump, table="many", name="s"))
+    finally:
+        netlink.close()
+    keys = [element.key for one in payloads for element in nftset.decode_elements(one)]
+    assert (len(keys), len(set(keys))) == (5_000, 5_000)
+    assert netlink.times == 0
+
+
+def test_a_set_that_is_not_there_is_refused(host: Namespace) -> None:
+    netlink = NetlinkSocket(NETLINK_NETFILTER)
+    try:
+        with pytest.raises(KernelRefused, match="ENOENT"):
+            netlink.whole("reading", partial(nftset.dump, table="cnnf", name="nothing"))
+    finally:
+        netlink.close()
