@@ -16,6 +16,7 @@ PURE = ("policy", "protocol", "defender/core", "defender/netlink", "console/core
 PURE_BESIDE = ("console/errors.py", "console/limits.py")
 
 ALLOWED = {
+    "bisect": "searching sorted values",
     "collections": "containers",
     "collections.abc": "types of values",
     "contextlib": "control flow, no resources of its own",
