@@ -27,6 +27,7 @@ from bench.contestants import (
     NONE,
     NONE_AGAIN,
     OPENSNITCH,
+    RIVALS,
     Contestant,
     left_out,
     standing,
@@ -188,6 +189,9 @@ class _Field:
             loads[name], count = self._slot(case, name, flow, connections)
             self._running[name].rest(loads[name].connections if case.fresh else 0)
             self._running[name].check()
+            share = count / loads[name].connections
+            if case.fresh and name not in (NONE, NONE_AGAIN) and share < _ASKED_FRESH_LEAST:
+                raise BenchError(f"{case.name}: {name} was asked about {share:.1%} only")
             if name == CNNF:
                 asked = count
         series.add(loads, asked, loads[CNNF].connections)
@@ -238,10 +242,17 @@ def _field(
         if reason:
             tell(f"left out: {name}: {reason}", last=True)
             continue
-        made[name] = stack.enter_context(estates.estate())
+        estate = stack.enter_context(estates.estate())
         place = directory / name
         place.mkdir()
-        running[name] = stack.enter_context(standing(name, made[name].host, place))
+        try:
+            running[name] = stack.enter_context(standing(name, estate.host, place))
+        except BenchError as error:
+            if name not in RIVALS:
+                raise
+            tell(f"left out: {name}: {error}", last=True)
+        else:
+            made[name] = estate
     return _Field(made, running, cgroup)
 
 

@@ -14,6 +14,8 @@ from bench.estate import CONTAINER_NETWORKS
 CNNF, NONE, NONE_AGAIN = "cnnf", "none", "none-again"
 MINIMAL, MINIMAL_AGAIN = "minimal", "minimal-again"
 NETFILTERQUEUE, OPENSNITCH = "netfilterqueue", "opensnitch"
+#: Those that a run does without where they are not to be had.
+RIVALS = (NETFILTERQUEUE, OPENSNITCH)
 
 #: How long cnnf may take to name and report what a slot of first-seen flows has left it to do.
 SETTLE_SECONDS = 3.0
@@ -78,11 +80,11 @@ def standing(
 
 
 def left_out(name: str) -> str:
-    """Why this machine cannot run it, in words that follow "left out:"; '' when it can."""
+    """Fetch what it needs; why this machine cannot have it, '' when it can."""
     if name == NETFILTERQUEUE:
-        return rivals.netfilterqueue_missing()
+        return rivals.fetch_netfilterqueue()
     if name == OPENSNITCH:
-        return rivals.opensnitch_missing()
+        return rivals.fetch_opensnitch()
     return ""
 
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from tests.lab import engine
 from tests.lab.netns import Namespace, ip, remove_stale, veth
 
 from bench.errors import BenchError
@@ -156,6 +157,7 @@ def remove_left() -> None:
 
     The latter is a namespace that was made while the signal came; called before and after a run.
     """
+    engine.remove_stale()
     remove_stale()
     for entry in Path("/var/run/netns").glob(f"cnnf-test-{os.getpid()}-*"):
         for pid in ip("netns", "pids", entry.name).split():

@@ -1,16 +1,16 @@
 """cnnf as a user runs it: `cnnf up --enable` on one namespace, in a directory of its own."""
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab.netns import Namespace
 
 from bench.errors import BenchError
+from bench.processes import cpu_seconds
 
 _START_SECONDS = 60.0
 #: `cnnf up` gives the Defender and the Console 12 s each.
@@ -31,6 +31,11 @@ class Product:
         self._process = process
         self._log = log
 
+    @property
+    def pid(self) -> int:
+        """The process of `cnnf up`."""
+        return self._process.pid
+
     def check(self) -> None:
         """Raises BenchError when it has ended."""
         if self._process.poll() is not None:
@@ -46,17 +51,24 @@ class Product:
         """
         started = time.monotonic()
         pids = self._namespace.processes()
-        used = _cpu_seconds(pids)
+        used = cpu_seconds(pids)
         while time.monotonic() - started < seconds_max:
             time.sleep(_IDLE_STEP_SECONDS)
-            used, before = _cpu_seconds(pids), used
+            used, before = cpu_seconds(pids), used
             if used - before <= _IDLE_SHARE * _IDLE_STEP_SECONDS:
                 break
         return time.monotonic() - started
 
 
 @contextmanager
-def product(namespace: Namespace, place: Path, networks: tuple[str, ...]) -> Iterator[Product]:
+def product(
+    namespace: Namespace,
+    place: Path,
+    networks: tuple[str, ...],
+    *,
+    docker_socket: Path | None = None,
+    options: tuple[str, ...] = (),
+) -> Iterator[Product]:
     """Start cnnf, enabled, on a namespace; stop it at the end. Raises BenchError."""
     log = place / "cnnf.log"
     command = [
@@ -65,8 +77,9 @@ def product(namespace: Namespace, place: Path, networks: tuple[str, ...]) -> Ite
         sys.executable, "-m", "cnnf", "up", "--enable",
         "--data-dir", str(place / "data"),
         # The machine's own containers are no part of this.
-        "--docker-socket", str(place / "no-engine"),
+        "--docker-socket", str(docker_socket or place / "no-engine"),
         *(word for network in networks for word in ("--container-network", network)),
+        *options,
     ]  # fmt: skip
     with log.open("wb") as output:
         process = namespace.start(
@@ -95,14 +108,3 @@ def _wait_for_sign(process: "subprocess.Popen[bytes]", log: Path) -> None:
 
 def _end_of(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
-
-
-def _cpu_seconds(pids: list[int]) -> float:
-    """What these processes, and the children that they have reaped, have used of a core."""
-    ticks = 0
-    for pid in pids:
-        with suppress(OSError):
-            # After the program's name, which may hold spaces, fields 11 to 14 are the times.
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from bench.benchmark import Benchmark
 from bench.connections import BENCHMARK as CONNECTIONS
 from bench.errors import BenchError
+from bench.idle import BENCHMARK as IDLE
 
 
 def benchmarks() -> tuple[Benchmark, ...]:
     """All of them, in the order in which they run."""
-    return (CONNECTIONS,)
+    return (CONNECTIONS, IDLE)
 
 
 def chosen(known: Sequence[Benchmark], names: Sequence[str]) -> list[tuple[Benchmark, list[str]]]:
