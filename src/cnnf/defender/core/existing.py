@@ -30,16 +30,8 @@ def merge(
     for entry in tracked:
         if entry.state != TCP_ESTABLISHED:
             continue
-        one = Ends(
-            entry.original.source,
-            entry.original.source_port,
-            entry.reply.source,
-            entry.reply.source_port,
-        )
+        one, server_view = canonical_ends(entry)
         canonical[entry.original] = one
-        server_view = Ends(
-            entry.reply.destination, entry.reply.port, entry.reply.source, entry.reply.source_port
-        )
         canonical[server_view] = one
         connections[one] = (0, 0)
     for namespace in namespaces:
@@ -61,6 +53,15 @@ def merge(
         )
         for ends, (cgroup, inode) in connections.items()
     ]
+
+
+def canonical_ends(entry: Tracked) -> tuple[Ends, Ends]:
+    """The canonical connection of a tracked one, and how its server's socket sees it."""
+    original, reply = entry.original, entry.reply
+    return (
+        Ends(original.source, original.source_port, reply.source, reply.source_port),
+        Ends(reply.destination, reply.port, reply.source, reply.source_port),
+    )
 
 
 def _oriented(namespace: NamespaceSockets) -> Iterable[tuple[Ends, tuple[int, int]]]:

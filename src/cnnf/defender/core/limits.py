@@ -86,3 +86,7 @@ DUMP_TRIES_MAX = 10
 #: is told as one change that nobody is named for.
 RULESET_CHANGES_MAX = 256
 RULESET_SETTLE_MS = 20
+
+#: What a cut tells one by one (failures, connections that only pass); the rest is counted. A rule
+#: cuts a handful as a rule, and a sentence each is all a person reads.
+CUT_SHOWN_MAX = 100

@@ -105,6 +105,10 @@ class SocketTable:
         """Every established connection, each end that is here. Raises NetlinkError, OSError."""
         return self._dump(1 << inet_diag.TCP_ESTABLISHED)
 
+    def living(self) -> list[Socket]:
+        """Every connection that is being made or on which data can still pass one way. As above."""
+        return self._dump(inet_diag.LIVING)
+
     def _dump(self, states: int) -> list[Socket]:
         sockets: list[Socket] = []
         for family in (inet_diag.AF_INET, inet_diag.AF_INET6):

@@ -8,14 +8,32 @@ import struct
 from typing import NamedTuple
 
 from cnnf.defender.netlink.errors import Truncated
-from cnnf.defender.netlink.messages import NLM_F_DUMP, NLM_F_REQUEST, attribute, message
+from cnnf.defender.netlink.messages import (
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    attribute,
+    message,
+)
 
 SOCK_DIAG_BY_FAMILY = 20
+SOCK_DESTROY = 21
 
 AF_INET, AF_INET6 = 2, 10
-_TCP = 6
+TCP, UDP = 6, 17
 
 TCP_ESTABLISHED, TCP_SYN_SENT, TCP_LISTEN = 1, 2, 10
+_SYN_RECV, _FIN_WAIT1, _FIN_WAIT2, _CLOSE_WAIT = 3, 4, 5, 8
+
+#: States (as a bit mask) in which a connection is being made or data can still pass one way.
+LIVING = (
+    1 << TCP_ESTABLISHED
+    | 1 << TCP_SYN_SENT
+    | 1 << _SYN_RECV
+    | 1 << _FIN_WAIT1
+    | 1 << _FIN_WAIT2
+    | 1 << _CLOSE_WAIT
+)
 
 _ATTR_REQUEST_BYTECODE = 1
 _ATTR_CGROUP_ID = 21
@@ -31,10 +49,17 @@ _BYTECODE_OP = struct.Struct("=BBH")
 _MESSAGE = struct.Struct(">BBBB HH 16s 16s")
 _TAIL = struct.Struct("=IIIII")
 _MESSAGE_LENGTH = 72
+#: Interface and cookie; the cookie is two words of the machine's order, the lower one first.
+_BOUND = struct.Struct("=III")
+_COOKIE = struct.Struct("=II")
 
 
 class Socket(NamedTuple):
-    """A TCP socket. Addresses are packed (4 or 16 bytes); `cgroup` is 0 when unknown."""
+    """A TCP (or UDP) socket. Addresses are packed (4 or 16 bytes); `cgroup` is 0 when unknown.
+
+    `device` is the interface it is bound to, 0 for none. `cookie` is a number that no other socket
+    has until the machine starts anew; 0 is none.
+    """
 
     state: int
     source: bytes
@@ -44,6 +69,8 @@ class Socket(NamedTuple):
     uid: int
     inode: int
     cgroup: int
+    device: int = 0
+    cookie: int = 0
 
 
 def _request(
@@ -54,14 +81,16 @@ def _request(
     destination: bytes,
     port: int,
     device: int,
+    cookie: bytes = _NO_COOKIE,
+    protocol: int = TCP,
 ) -> bytes:
     return (
-        struct.pack("=BBBxI", family, _TCP, 0, states)
+        struct.pack("=BBBxI", family, protocol, 0, states)
         + struct.pack(">HH", source_port, port)
         + source.ljust(16, b"\0")
         + destination.ljust(16, b"\0")
         + struct.pack("=I", device)
-        + _NO_COOKIE
+        + cookie
     )
 
 
@@ -82,9 +111,33 @@ def exact(
     return message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, sequence, body)
 
 
-def dump(sequence: int, family: int, states: int) -> bytes:
-    """Ask for every TCP socket of a family in one of `states` (a bit mask of 1 << state)."""
-    body = _request(family, states, b"", 0, b"", 0, 0)
+def destroy(sequence: int, target: Socket, protocol: int = TCP) -> bytes:
+    """Abort exactly this socket, as it came out of a dump: both ends notice at once.
+
+    Its owner gets ECONNABORTED, a TCP peer a reset. Answers: ENOENT when it is gone, ESTALE when
+    another one has its ends by now (the cookie tells), EOPNOTSUPP in a kernel without
+    INET_DIAG_DESTROY.
+    Raises ValueError without a cookie: then it could be another one's.
+    """
+    if not target.cookie:
+        raise ValueError("a socket without cookie is not told from others")
+    body = _request(
+        AF_INET if len(target.source) == 4 else AF_INET6,
+        0xFFFFFFFF,
+        target.source,
+        target.source_port,
+        target.destination,
+        target.port,
+        target.device,
+        _COOKIE.pack(target.cookie & 0xFFFFFFFF, target.cookie >> 32),
+        protocol,
+    )
+    return message(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, sequence, body)
+
+
+def dump(sequence: int, family: int, states: int, protocol: int = TCP) -> bytes:
+    """Ask for every socket of a family in one of `states` (a bit mask of 1 << state)."""
+    body = _request(family, states, b"", 0, b"", 0, 0, protocol=protocol)
     return message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, sequence, body)
 
 
@@ -102,6 +155,7 @@ def decode_socket(payload: bytes) -> Socket:
     if len(payload) < _MESSAGE_LENGTH:
         raise Truncated(f"inet_diag: {len(payload)} bytes, at least {_MESSAGE_LENGTH}")
     family, state, _, _, source_port, port, source, destination = _MESSAGE.unpack_from(payload, 0)
+    device, cookie, cookie_high = _BOUND.unpack_from(payload, 40)
     _, _, _, uid, inode = _TAIL.unpack_from(payload, 52)
     length = 4 if family == AF_INET else 16
     cgroup, at, end = 0, _MESSAGE_LENGTH, len(payload)
@@ -113,5 +167,14 @@ def decode_socket(payload: bytes) -> Socket:
             (cgroup,) = _CGROUP_ID.unpack_from(payload, at + 4)
         at += (size + 3) & ~3
     return Socket(
-        state, source[:length], source_port, destination[:length], port, uid, inode, cgroup
+        state,
+        source[:length],
+        source_port,
+        destination[:length],
+        port,
+        uid,
+        inode,
+        cgroup,
+        device,
+        cookie | cookie_high << 32,
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cnnf.defender.netlink import conntrack
 from cnnf.defender.netlink.conntrack import Ends, Tracked
 from cnnf.defender.netlink.errors import NetlinkError, Truncated
-from cnnf.defender.netlink.messages import attribute, messages, nested
+from cnnf.defender.netlink.messages import attribute, attributes, messages, nested
 
 NFGEN = struct.pack(">BBH", 2, 0, 0)
 CLIENT, HOST, SERVER = (ip_address(f"10.78.1.{last}").packed for last in (2, 3, 4))
@@ -53,6 +53,49 @@ def test_both_directions_and_the_state_are_decoded() -> None:
     assert conntrack.decode_tracked(payload) == Tracked(
         Ends(CLIENT, 40_000, HOST, 8080), Ends(SERVER, 80, CLIENT, 40_000), 3
     )
+
+
+def test_id_and_zone_are_decoded() -> None:
+    parts = attribute(12, b"\0\0\1\0"), attribute(18, b"\0\5")
+    found = conntrack.decode_tracked(NFGEN + ORIGINAL + REPLY + state(3) + b"".join(parts))
+    assert found is not None
+    assert (found.id, found.zone, found.protocol) == (256, 5, 6)
+
+
+def test_udp_is_decoded_where_it_is_asked_for() -> None:
+    payload = NFGEN + ends(1, CLIENT, 1, SERVER, 2, 17) + ends(2, SERVER, 2, CLIENT, 1, 17)
+    assert conntrack.decode_tracked(payload) is None
+    assert conntrack.decode_tracked(payload, conntrack.UDP) == Tracked(
+        Ends(CLIENT, 1, SERVER, 2), Ends(SERVER, 2, CLIENT, 1), 0, 17
+    )
+    assert conntrack.decode_tracked(NFGEN + ORIGINAL + REPLY + state(3), conntrack.UDP) is None
+
+
+@pytest.mark.parametrize(("source", "target"), [(CLIENT, SERVER), (CLIENT6, SERVER6)])
+@pytest.mark.parametrize("protocol", [6, 17])
+def test_an_entry_is_named_as_it_was_told(source: bytes, target: bytes, protocol: int) -> None:
+    there, back = Ends(source, 1, target, 2), Ends(target, 2, source, 1)
+    entry = Tracked(there, back, 3, protocol, id=0x01020304, zone=9)
+    ((kind, flags, sequence, payload),) = messages(conntrack.delete(6, entry))
+    assert (kind, flags, sequence) == (0x0102, 1 | 4, 6)
+    assert payload[0] == (2 if len(source) == 4 else 10)
+    assert payload[4:] == (
+        ends(1, source, 1, target, 2, protocol)
+        + attribute(18, b"\0\x09")
+        + attribute(12, b"\1\2\3\4")
+    )
+    # Without zone and id, these are left out.
+    ((_, _, _, payload),) = messages(conntrack.delete(6, entry._replace(id=0, zone=0)))
+    assert payload[4:] == ends(1, source, 1, target, 2, protocol)
+
+
+def test_a_mark_is_set_within_a_mask_and_makes_no_entry() -> None:
+    entry = Tracked(Ends(CLIENT, 1, SERVER, 2), Ends(SERVER, 2, CLIENT, 1), 3)
+    ((kind, flags, _, payload),) = messages(conntrack.set_mark(6, entry, 0x1000, 0x3C00))
+    # IPCTNL_MSG_CT_NEW without NLM_F_CREATE (0x400).
+    assert (kind, flags) == (0x0100, 1 | 4)
+    found = dict(attributes(payload, 4))
+    assert (found[8], found[21]) == (b"\0\0\x10\0", b"\0\0\x3c\0")
 
 
 def test_ipv6_is_decoded() -> None:

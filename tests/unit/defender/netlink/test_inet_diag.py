@@ -16,15 +16,24 @@ A6, B6 = ip_address("fd00:78::2").packed, ip_address("fd00:78::3").packed
 NO_COOKIE = b"\xff" * 8
 
 
-def answer(family: int, source: bytes, destination: bytes, *parts: bytes, state: int = 1) -> bytes:
-    """struct inet_diag_msg with uid 33 and inode 4711, then attributes."""
+def answer(
+    family: int,
+    source: bytes,
+    destination: bytes,
+    *parts: bytes,
+    state: int = 1,
+    bound: bytes = bytes(12),
+) -> bytes:
+    """struct inet_diag_msg with uid 33 and inode 4711, then attributes.
+
+    `bound` is the interface and the cookie.
+    """
     return (
         struct.pack("=BBBB", family, state, 0, 0)
         + struct.pack(">HH", 40_000, 443)
         + source.ljust(16, b"\0")
         + destination.ljust(16, b"\0")
-        + struct.pack("=I", 0)
-        + bytes(8)
+        + bound
         + struct.pack("=IIIII", 0, 0, 0, 33, 4711)
         + b"".join(parts)
     )
@@ -92,6 +101,27 @@ def test_an_ipv4_socket_is_decoded() -> None:
 def test_an_ipv6_socket_is_decoded_without_its_cgroup() -> None:
     found = inet_diag.decode_socket(answer(10, A6, B6))
     assert (found.source, found.destination, found.cgroup) == (A6, B6, 0)
+
+
+@pytest.mark.parametrize(("family", "source", "other"), [(2, A4, B4), (10, A6, B6)])
+@pytest.mark.parametrize("protocol", [inet_diag.TCP, inet_diag.UDP])
+def test_a_socket_is_destroyed_by_all_that_the_kernel_said_of_it(
+    family: int, source: bytes, other: bytes, protocol: int
+) -> None:
+    bound = struct.pack("=III", 7, 0xAABBCCDD, 3)
+    data = answer(family, source, other, bound=bound)
+    found = inet_diag.decode_socket(data)
+    assert (found.device, found.cookie) == (7, 3 << 32 | 0xAABBCCDD)
+    ((kind, flags, sequence, body),) = messages(inet_diag.destroy(5, found, protocol))
+    assert (kind, flags, sequence) == (21, 1 | 4, 5)
+    assert struct.unpack("=BBBBI", body[:8]) == (family, protocol, 0, 0, 0xFFFFFFFF)
+    # struct inet_diag_sockid, as it came.
+    assert body[8:] == data[4:52]
+
+
+def test_a_socket_without_cookie_is_not_destroyed() -> None:
+    with pytest.raises(ValueError, match="cookie"):
+        inet_diag.destroy(5, inet_diag.decode_socket(answer(2, A4, B4)))
 
 
 def test_other_attributes_are_passed_by() -> None:
