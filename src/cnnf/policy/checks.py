@@ -91,6 +91,8 @@ def check_object(one: NetworkObject) -> None:
     within("labels", one.labels, limits.LABELS_MAX)
     for test in one.labels:
         check_label(test)
+    if len({test.key for test in one.labels}) < len(one.labels):
+        raise InvalidValueError("two tests of one label: write one")
 
 
 def check_value(kind: ObjectKind, text: str) -> None:

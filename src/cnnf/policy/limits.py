@@ -27,9 +27,12 @@ NOTE_CHARS_MAX = 1_024
 #: Bytes of the YAML form: 20,000 rules of ~150 bytes, as many objects, 100,000 values are 9 MB.
 #: A longer text is refused unread.
 FORM_BYTES_MAX = 16 * 1024 * 1024
-#: Nesting of the YAML form; its deepest place is 8 (document, objects, object, labels, test, list,
-#: value, and one more for what is wrong). Deeper text is refused there.
-FORM_DEPTH_MAX = 12
+#: Nesting of the YAML form; its deepest place is 6 (document, list, object, labels, test, values).
+#: What is deeper is refused at that place, before anything inside is read.
+FORM_DEPTH_MAX = 8
+#: Keys, texts and lists of the YAML form: 20,000 rules of 20, as many objects of 8 and 100,000
+#: values are 660,000; kept in memory at about 0.3 kB each. Reading stops there.
+FORM_NODES_MAX = 1_000_000
 #: Problems of one form that are told; further ones are only counted.
 PROBLEMS_MAX = 50
 

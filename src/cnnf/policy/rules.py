@@ -65,7 +65,10 @@ def port_range(text: str) -> PortRange:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= PORT_MAX):
+    # Not `010` either: YAML reads an octal number there.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and text == str(int(text))):
+        raise ValueError(text)
+    if int(text) > PORT_MAX:
         raise ValueError(text)
     return int(text)
 

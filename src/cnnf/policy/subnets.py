@@ -47,7 +47,7 @@ def subnet_value(text: str) -> tuple[bool, Version, Range]:
         version, low, high = _ends(value)
     except ValueError as error:
         raise InvalidValueError(
-            f"{value!r:.80} is no subnet ({error:.200}): write `10.0.0.0/8`, `203.0.113.7`, "
+            f"{value!r:.80} is no subnet ({error!s:.200}): write `10.0.0.0/8`, `203.0.113.7`, "
             "`192.168.1.10-192.168.1.20` or `fd00::/8`"
         ) from None
     if version == 6 and low >= _MAPPED and high <= _MAPPED + ADDRESS_MAX[4]:

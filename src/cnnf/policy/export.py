@@ -1,0 +1,104 @@
+"""A policy in its YAML form again: reading what is written gives the same policy.
+
+One line an object and a rule, so that a difference of two files is read rule by rule.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import yaml
+
+from cnnf.policy.form import API_VERSION
+from cnnf.policy.objects import LabelTest, NetworkObject
+from cnnf.policy.rules import Policy, PortRange, Rule
+
+try:
+    from yaml import CSafeDumper as _Base
+except ImportError:  # PyYAML built without libyaml: the same text, slower.
+    from yaml import SafeDumper as _Base  # type: ignore[assignment]
+
+
+class _Quoted(str):
+    """A text of several lines; only in double quotes does it stay on one."""
+
+    __slots__ = ()
+
+
+class _Dumper(_Base):
+    pass
+
+
+_Dumper.add_representer(
+    _Quoted,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"'),
+)
+
+#: Wider than any line can be, so that none is folded.
+_WIDTH = 2**30
+
+
+def write_policy(policy: Policy) -> str:
+    """The YAML form of a policy that is right (`checks.check_policy`)."""
+    lines = [f"apiVersion: {API_VERSION}"]
+    lines += _list("networkObjects", "", map(_object, policy.objects))
+    lines.append("rules:")
+    lines += _list("containers", "  ", map(_rule, policy.containers))
+    lines += _list("hosts", "  ", map(_rule, policy.hosts))
+    return "\n".join(lines) + "\n"
+
+
+def _list(name: str, indent: str, entries: Iterable[dict[str, object]]) -> Iterator[str]:
+    written = [f"{indent}  - {_line(entry)}" for entry in entries]
+    yield f"{indent}{name}:" if written else f"{indent}{name}: []"
+    yield from written
+
+
+def _line(entry: dict[str, object]) -> str:
+    text: str = yaml.dump(
+        entry,
+        Dumper=_Dumper,
+        default_flow_style=True,
+        sort_keys=False,
+        allow_unicode=True,
+        width=_WIDTH,
+    )
+    return text.rstrip("\n")
+
+
+def _object(one: NetworkObject) -> dict[str, object]:
+    entry: dict[str, object] = {"name": one.name, "type": one.kind, "values": list(one.values)}
+    for word in ("clusters", "namespaces", "hosts"):
+        if patterns := getattr(one, word):
+            entry[word] = list(patterns)
+    if one.labels:
+        entry["labels"] = {test.key: _label(test) for test in one.labels}
+    return entry
+
+
+def _label(test: LabelTest) -> object:
+    if test.operator in ("exists", "not exists"):
+        return {"exists": test.operator == "exists"}
+    if test.operator == "in" and len(test.values) == 1:
+        return test.values[0]
+    return {test.operator: list(test.values)}
+
+
+def _rule(rule: Rule) -> dict[str, object]:
+    entry: dict[str, object] = {"name": rule.name}
+    for side, names in (("source", rule.source), ("destination", rule.destination)):
+        if names:
+            entry[side] = list(names)
+    if rule.ports:
+        entry["ports"] = [_ports(one) for one in rule.ports]
+    if rule.protocol != "any":
+        entry["protocol"] = rule.protocol
+    entry["effect"] = rule.effect
+    if not rule.enabled:
+        entry["enabled"] = False
+    if rule.note:
+        entry["note"] = _Quoted(rule.note) if "\n" in rule.note else rule.note
+    return entry
+
+
+def _ports(ports: PortRange) -> int | str:
+    low, high = ports
+    return low if low == high else f"{low}-{high}"

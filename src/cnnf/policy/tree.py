@@ -1,0 +1,173 @@
+"""YAML text as a plain tree whose every part knows its place.
+
+Only what a policy needs of YAML: one document of mappings, lists and texts. Anchors, aliases, tags
+and further documents are refused, so a short text can't grow (an alias of aliases of aliases) and
+nothing in it makes an object. Made from the parser's events, not recursively: nesting costs no
+stack.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+import yaml
+from yaml.resolver import Resolver
+
+from cnnf.policy import limits
+from cnnf.policy.errors import InvalidFormError, Problem
+
+try:
+    from yaml import CSafeLoader as _Loader
+except ImportError:  # PyYAML built without libyaml: the same events, ten times slower.
+    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+
+_RESOLVER = Resolver()
+_TAG_PREFIX = "tag:yaml.org,2002:"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where something begins, from 1."""
+
+    line: int
+    column: int
+
+
+class Text(msgspec.Struct, frozen=True):
+    """One text. `read_as` is what YAML reads in it: `str`, else `int`, `bool`, `null`, …"""
+
+    place: Place
+    text: str
+    read_as: str
+
+
+class Items(msgspec.Struct, frozen=True):
+    """A list."""
+
+    place: Place
+    items: "list[Node]"
+
+
+class Fields(msgspec.Struct, frozen=True):
+    """A mapping, keys in order; whether they are texts and different is not looked at here."""
+
+    place: Place
+    pairs: "list[tuple[Node, Node]]"
+
+
+Node = Text | Items | Fields
+
+
+def read_tree(data: str | bytes, subject: str) -> Node:
+    """The tree of a text. Raises InvalidFormError with the first thing that is no such YAML."""
+    text = _decoded(data, subject)
+    try:
+        return _Builder(subject).built(yaml.parse(text, Loader=_Loader))
+    except yaml.YAMLError as error:
+        raise _refusal(subject, _place_of(error, text), f"no YAML: {_said(error)}") from error
+
+
+def _decoded(data: str | bytes, subject: str) -> str:
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if len(raw) > limits.FORM_BYTES_MAX:
+        raise _refusal(
+            subject, Place(1, 1), f"{len(raw):,} bytes: at most {limits.FORM_BYTES_MAX:,}"
+        )
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line_start = raw.rfind(b"\n", 0, error.start) + 1
+        place = Place(raw.count(b"\n", 0, error.start) + 1, error.start - line_start + 1)
+        raise _refusal(subject, place, "not UTF-8: save the file as UTF-8") from error
+
+
+class _Builder:
+    """Puts nodes where they belong as their events come."""
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+        self._open: list[Items | Fields] = []
+        #: For each open mapping the key that waits for its value.
+        self._keys: list[Node | None] = []
+        self._root: Node | None = None
+        self._count = 0
+
+    def built(self, events: Iterator[yaml.Event]) -> Node:
+        """The tree of all events."""
+        for event in events:
+            mark = event.start_mark
+            assert mark is not None, "the parser marks every event"
+            place = Place(mark.line + 1, mark.column + 1)
+            if isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
+                raise self._refused(place, "a second document: write one policy a file")
+            if isinstance(event, yaml.CollectionEndEvent):
+                self._open.pop()
+                self._keys.pop()
+            elif isinstance(event, yaml.NodeEvent):
+                self._take(event, place)
+        if self._root is None:
+            raise self._refused(Place(1, 1), "nothing in it: begin with `apiVersion: cnnf/v1`")
+        return self._root
+
+    def _take(self, event: yaml.NodeEvent, place: Place) -> None:
+        if event.anchor is not None:
+            raise self._refused(place, "anchors and aliases are not read here: write it out")
+        self._count += 1
+        if self._count > limits.FORM_NODES_MAX:
+            raise self._refused(place, f"more than {limits.FORM_NODES_MAX:,} keys and values")
+        tag = getattr(event, "tag", None)
+        if tag is not None and tag != "!":
+            raise self._refused(place, f"tags as {tag!r:.80} are not read here: leave it out")
+        if isinstance(event, yaml.ScalarEvent):
+            self._put(Text(place, event.value, _read_as(event)))
+            return
+        node: Items | Fields
+        node = Items(place, []) if isinstance(event, yaml.SequenceStartEvent) else Fields(place, [])
+        self._put(node)
+        self._open.append(node)
+        self._keys.append(None)
+        if len(self._open) > limits.FORM_DEPTH_MAX:
+            raise self._refused(place, f"nested more than {limits.FORM_DEPTH_MAX} deep")
+
+    def _put(self, node: Node) -> None:
+        if not self._open:
+            self._root = node
+            return
+        parent, key = self._open[-1], self._keys[-1]
+        if isinstance(parent, Items):
+            parent.items.append(node)
+        elif key is None:
+            self._keys[-1] = node
+        else:
+            parent.pairs.append((key, node))
+            self._keys[-1] = None
+
+    def _refused(self, place: Place, message: str) -> InvalidFormError:
+        return _refusal(self._subject, place, message)
+
+
+def _read_as(event: yaml.ScalarEvent) -> str:
+    if not event.implicit[0]:
+        return "str"
+    tag = _RESOLVER.resolve(  # type: ignore[no-untyped-call]
+        yaml.ScalarNode, event.value, (True, False)
+    )
+    return str(tag).removeprefix(_TAG_PREFIX)
+
+
+def _refusal(subject: str, place: Place, message: str) -> InvalidFormError:
+    return InvalidFormError(
+        (Problem(subject=subject, line=place.line, column=place.column, message=message),)
+    )
+
+
+def _place_of(error: yaml.YAMLError, text: str) -> Place:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is not None:
+        return Place(mark.line + 1, mark.column + 1)
+    position = getattr(error, "position", 0)
+    return Place(text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position))
+
+
+def _said(error: yaml.YAMLError) -> str:
+    """The parser's own words, without the places it repeats."""
+    words = [getattr(error, name, None) for name in ("context", "problem", "reason")]
+    return ", ".join(word for word in words if word) or "it can't be read"
