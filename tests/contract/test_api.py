@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from cnnf.cli.client import Client
-from cnnf.protocol.messages import Endpoint, Flow, Instance
+from cnnf.protocol.messages import Endpoint, Flow, Instance, Settings
 from tests.contract.conftest import RunningConsole
 from tests.contract.joined import Joined, now_ms
 
@@ -44,11 +44,11 @@ def some_flow(source: str, target: str, port: int = 80, connections: int = 1) ->
 
 @contextmanager
 def stream(
-    http: httpx.Client, last_id: str = "", **query: str
+    http: httpx.Client, last_id: str = "", path: str = "radar/stream", **query: str
 ) -> Iterator[Iterator[tuple[str, str, Any]]]:
-    """The live graph's events as (name, id, data)."""
+    """A stream's events as (name, id, data), the live graph's unless another is named."""
     headers = {"Last-Event-ID": last_id} if last_id else {}
-    with http.stream("GET", "/api/v1/radar/stream", params=query, headers=headers) as answer:
+    with http.stream("GET", f"/api/v1/{path}", params=query, headers=headers) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
 
@@ -79,7 +79,8 @@ def test_health_needs_no_account_and_everything_else_does(console: RunningConsol
     with console.raw(token=False) as http:
         assert http.get("/healthz").json() == {"status": "ok"}
         for path in ("radar", "radar/stream", "settings", "defenders", "audit", "session",
-                     "radar/nodes/internet", "openapi.json"):  # fmt: skip
+                     "radar/nodes/internet", "events", "events/stream",
+                     "openapi.json"):  # fmt: skip
             answer = http.get(f"/api/v1/{path}")
             assert answer.status_code == 401, path
             assert error(answer)["code"] == "unauthenticated"
@@ -214,6 +215,36 @@ def test_settings_are_changed_once_and_audited(api: Client, console: RunningCons
     assert entry["detail"]["after"]["hosts"] is changed["hosts"]
 
 
+def test_refusal_is_a_setting_that_defenders_are_told(
+    api: Client, console: RunningConsole, join: Join
+) -> None:
+    before = api.get("/settings")
+    assert (before["udp"], before["refuse_with"], before["cut"]) == (False, "reset", True)
+    short = {part: before[part] for part in ("containers", "hosts")}
+    with join("told-host").listen() as told:
+        assert next(told).generation == before["version"]
+        wanted = {"udp": True, "refuse_with": "drop", "cut": False}
+        changed = api.put("/settings", {**short, **wanted, "version": before["version"]})
+        assert changed == {**before, **wanted, "version": before["version"] + 1}
+        assert next(told) == Settings(
+            generation=changed["version"], containers=before["containers"], hosts=before["hosts"],
+            udp=True, refuse_with="drop", cut=False,
+        )  # fmt: skip
+        # What is left out stays; what is the same makes no new generation.
+        same = api.put("/settings", {**short, "cut": None, "version": changed["version"]})
+        assert same == changed
+        with console.raw() as http:
+            for bad in ({"refuse_with": "ignore"}, {"udp": "perhaps"}, {"cut": 7}, {"dns": True}):
+                answer = http.put("/api/v1/settings", json={**changed, **bad})
+                assert answer.status_code == 400, bad
+                assert error(answer)["where"] == f"body.{next(iter(bad))}"
+        assert api.get("/settings") == changed
+        api.put("/settings", {**before, "version": changed["version"]})
+        assert next(told).refuse_with == "reset"
+    after = api.get("/audit", count="1")[0]["detail"]
+    assert (after["before"]["refuse_with"], after["after"]["refuse_with"]) == ("drop", "reset")
+
+
 def test_views_show_what_they_are_about(api: Client, join: Join) -> None:
     defender = join("view-host")
     flows = [
@@ -250,6 +281,7 @@ def test_views_show_what_they_are_about(api: Client, join: Join) -> None:
         "projects": ["shop"],
         "hosts": ["view-host"],
         "found": False,
+        "incident": False,
     }
     detail = api.get(f"/radar/nodes/{front['id']}")
     assert [(e["name"], e["connections"]) for e in detail["outbound"]] == [("view/back", 5)]

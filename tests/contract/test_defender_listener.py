@@ -139,11 +139,14 @@ def test_a_defender_is_live_while_it_listens(api: Client, join: Join) -> None:
 
 def test_what_a_defender_says_of_itself_is_shown(api: Client, join: Join) -> None:
     defender = join("telling-host")
-    applied = Settings(generation=1, containers=True, hosts=False)
+    applied = Settings(generation=1, containers=True, udp=True, refuse_with="drop", cut=False)
     defender.post(defender.batch(applied=applied))
     found = next(d for d in api.get("/defenders") if d["id"] == defender.id)
     assert found["name"] == "telling-host"
-    assert found["applied"] == {"generation": 1, "containers": True, "hosts": False}
+    assert found["applied"] == {
+        "generation": 1, "containers": True, "hosts": False,
+        "udp": True, "refuse_with": "drop", "cut": False,
+    }  # fmt: skip
     assert found["live"]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from cnnf.console import limits
 from cnnf.console.core import nodes, windows
+from cnnf.console.core.decisions import Decision
 from cnnf.console.core.observed import Observed
 from cnnf.console.errors import Conflict, StoreUnavailable
 from cnnf.console.store import sqlite_append, sqlite_flows
@@ -19,6 +20,7 @@ from cnnf.console.store.schema import metadata
 from cnnf.console.store.sqlite_flows import SqliteFlowStore
 from cnnf.protocol.messages import (
     Batch,
+    Effect,
     Endpoint,
     Flow,
     Gap,
@@ -231,6 +233,45 @@ def test_all_resolutions_agree(store: FlowStore) -> None:
         window = windows.Window(start=0, end=NOW + 1, resolution=resolution)
         totals.add(sum(b.connections for b in run(store.edge_history(ids[0], ids[1], window))))
     assert totals == {sum(range(1, 41))}
+    start, end = NOW - 2 * limits.DAY_MS, NOW + limits.DAY_MS
+    assert run(store.rollup("hour", start, end)) == 0
+    assert run(store.rollup("day", start, end)) == 0
+
+
+def test_outcomes_and_the_most_severe_decision_are_kept(store: FlowStore) -> None:
+    decided: list[tuple[Effect | None, str]] = [
+        ("allow", "rule:yes"), ("prevent", "rule:no"), ("alert", "rule:look"), (None, ""),
+        ("prevent", "rule:never"),
+    ]  # fmt: skip
+    for sequence, (effect, cause) in enumerate(decided, 1):
+        at = NOW - sequence * 20 * limits.MINUTE_MS
+        flows = [
+            flow(
+                "c1", "c2", connections=4, answered=2, refused=1, effect=effect, cause=cause, at=at
+            ),
+            flow("c1", "c2", 81, effect="allow", cause="rule:yes", at=at),
+            flow("c1", "c2", 82, at=at),
+        ]
+        run(store.append_batch("d", batch(sequence, instances=SHOP, flows=flows), NOW))
+
+    def seen(window: windows.Window) -> dict[int, tuple[int, int, int, Decision]]:
+        return {
+            e.port: (e.connections, e.answered, e.refused, e.decision)
+            for e in run(store.radar(window, NOW)).edges
+        }
+
+    recent = windows.Window(start=NOW - 45 * limits.MINUTE_MS, end=NOW, resolution="minute")
+    assert seen(recent) == {
+        80: (8, 4, 2, (3, "rule:no")), 81: (2, 0, 0, (1, "rule:yes")), 82: (2, 0, 0, (0, "")),
+    }  # fmt: skip
+    for resolution in ("minute", "hour", "day"):
+        whole = windows.Window(start=0, end=NOW + 1, resolution=resolution)
+        # Of two equally severe ones always the same.
+        assert seen(whole)[80] == (20, 10, 5, (3, "rule:no"))
+        ids = [nodes.app("shop/front").id, nodes.app("shop/back").id]
+        buckets = run(store.edge_history(ids[0], ids[1], whole))
+        assert sum(b.answered for b in buckets) == 10
+        assert sum(b.refused for b in buckets) == 5
     start, end = NOW - 2 * limits.DAY_MS, NOW + limits.DAY_MS
     assert run(store.rollup("hour", start, end)) == 0
     assert run(store.rollup("day", start, end)) == 0

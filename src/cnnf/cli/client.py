@@ -1,6 +1,8 @@
 """How commands reach the Console: where it listens, the command line's token, one request each."""
 
+import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ from cnnf.cli.failure import Failure
 
 _TIMEOUT_S = 30.0
 _START_IT = "Start it with `cnnf up`, or name its directory with --data-dir."
+
+
+class Unreachable(Failure):
+    """The Console does not answer now; a command that follows something tries again."""
 
 
 class _Running(msgspec.Struct, frozen=True):
@@ -52,6 +58,18 @@ class Client:
         """The answer's JSON."""
         return self.request("GET", path, params=query)
 
+    def stream(self, path: str, last_id: str = "", **query: str) -> Iterator[tuple[str, str, Any]]:
+        """Server-sent events as (name, id, data), until the Console ends the stream."""
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        try:
+            with self._http.stream("GET", path, params=query, headers=headers) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise self._refused("GET", path, answer)
+                yield from _events(answer.iter_lines())
+        except httpx.HTTPError as error:
+            raise self._silent(error) from error
+
     def post(self, path: str, body: Any = None) -> Any:
         """The answer's JSON."""
         return self.request("POST", path, json=body)
@@ -65,12 +83,16 @@ class Client:
         try:
             answer = self._http.request(method, path, **arguments)
         except httpx.HTTPError as error:
-            raise Failure(
-                f"the Console at {self.url} does not answer: {error}", hint=_START_IT
-            ) from error
+            raise self._silent(error) from error
         if answer.is_success:
             return answer.json() if answer.content else None
-        raise Failure(f"{method} {path}: {_message(answer)}", hint=_hint(answer.status_code))
+        raise self._refused(method, path, answer)
+
+    def _refused(self, method: str, path: str, answer: httpx.Response) -> Failure:
+        return Failure(f"{method} {path}: {_message(answer)}", hint=_hint(answer.status_code))
+
+    def _silent(self, error: httpx.HTTPError) -> Unreachable:
+        return Unreachable(f"the Console at {self.url} does not answer: {error}", hint=_START_IT)
 
     def _find(self) -> str:
         path = self._data_dir / "console.json"
@@ -100,6 +122,19 @@ class Client:
 
     def _unreadable(self, path: Path) -> Failure:
         return Failure(f"{path}: not readable by this user", hint="Run the command as root.")
+
+
+def _events(lines: Iterable[str]) -> Iterator[tuple[str, str, Any]]:
+    """The events among a stream's lines; comments (`: keep-alive`) are none."""
+    name = id_ = ""
+    for line in lines:
+        field, _, value = line.partition(": ")
+        if field == "event":
+            name = value
+        elif field == "id":
+            id_ = value
+        elif field == "data":
+            yield name, id_, json.loads(value)
 
 
 def _alive(pid: int) -> bool:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from cnnf.console import credentials, limits
 from cnnf.console.api import applications, radar
+from cnnf.console.api.events_feed import EventsFeed
 from cnnf.console.api.peer import PeerProtocol
 from cnnf.console.api.radar_feed import RadarFeeds
 from cnnf.console.api.services import Liveness, Services, now_ms
@@ -217,12 +218,14 @@ async def _open_services(
             window = windows.last(length, now_ms())
             return await radar.compute(services, view, window, everything=False)
 
+        flows = SqliteFlowStore(database)
         services = Services(
             database=database,
-            flows=SqliteFlowStore(database),
+            flows=flows,
             authority=authority,
             liveness=Liveness(),
             radar=RadarFeeds(compute, stopping),
+            events=EventsFeed(flows, stopping),
             settings=settings,
             defender_url=defender_url,
             stopping=stopping,

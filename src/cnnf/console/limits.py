@@ -47,6 +47,33 @@ RADAR_NAMES_MAX = 32
 DETAIL_INSTANCES_MAX = 200
 DETAIL_EDGES_MAX = 500
 
+#: A cause names a rule or a model's flow; it is kept with each bucket and event. A batch with a
+#: longer one is refused.
+CAUSE_CHARS_MAX = 512
+#: Repeats extend an event until it was quiet for this long; then the next one opens a new event.
+EVENT_QUIET_MS = HOUR_MS
+#: How long events are kept, by when they were last seen: 30 days.
+EVENTS_KEPT_MS = 30 * DAY_MS
+#: Events kept, the longest unseen go first. About 900 bytes each with their indexes are 90 MB; with
+#: every name and command line as long as it may be (4 KB) 400 MB.
+EVENTS_MAX = 100_000
+#: Events of one pair, cause and effect on different ports, within a quiet hour; what happens on
+#: further ports is one event on port 0 ("other ports"), so that a port scan is 65 events and not
+#: 65,535 that push out all others.
+EVENT_PORTS_MAX = 64
+#: Events of one answer, and changes that a stream that comes back is replayed (at 500 bytes each,
+#: half a megabyte); with more it gets `resync` and the newest page.
+EVENTS_PAGE_MAX = 500
+EVENTS_REPLAY_MAX = 1_000
+#: The page that a stream begins with.
+EVENTS_STREAM_PAGE = 100
+#: Characters of a name that is searched for.
+EVENT_NAME_CHARS_MAX = 200
+#: Live streams of events. One more is answered with 503.
+EVENT_STREAMS_MAX = 100
+#: Seconds between two looks of one stream, at least: 100 streams look 200 times a second.
+EVENTS_EVERY_S_MIN = 0.5
+
 #: The shortest and the longest window that Radar can be asked for.
 WINDOW_MIN_MS = 5 * MINUTE_MS
 WINDOW_MAX_MS = 31 * DAY_MS

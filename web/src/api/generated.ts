@@ -112,6 +112,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Events
+         * @description Every rule's alert and prevention, repeats taken together until a quiet hour has passed. A
+         *     page that has fewer than `limit` is the last.
+         */
+        get: operations["read_events_api_v1_events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Events, live
+         * @description Server-sent events; a new event is on the stream within a second of its batch.
+         */
+        get: operations["stream_events_api_v1_events_stream_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/settings": {
         parameters: {
             query?: never;
@@ -231,6 +272,15 @@ export interface components {
             containers: boolean;
             /** Hosts */
             hosts: boolean;
+            /** Udp */
+            udp: boolean;
+            /**
+             * Refuse With
+             * @enum {string}
+             */
+            refuse_with: "reset" | "drop";
+            /** Cut */
+            cut: boolean;
         };
         /**
          * AuditEntry
@@ -386,15 +436,43 @@ export interface components {
         };
         /**
          * Settings
-         * @description Whether Defenders judge connections of containers and of hosts; disabled they only observe.
-         *
-         *     `version` is the one that was read; a change made meanwhile by somebody else is not undone.
+         * @description Whether Defenders judge connections of containers and of hosts (disabled they only observe),
+         *     whether they judge UDP too, what a prevented client gets (`reset`: refused at once, `drop`: no
+         *     answer), and whether living connections are cut that a change of the rules prevents.
          */
         Settings: {
             /** Containers */
             containers: boolean;
             /** Hosts */
             hosts: boolean;
+            /** Udp */
+            udp: boolean;
+            /**
+             * Refuse With
+             * @enum {string}
+             */
+            refuse_with: "reset" | "drop";
+            /** Cut */
+            cut: boolean;
+            /** Version */
+            version: number;
+        };
+        /**
+         * SettingsChange
+         * @description `version` is the one that was read; a change made meanwhile by somebody else is not undone.
+         *     What is left out, or null, stays as it is.
+         */
+        SettingsChange: {
+            /** Containers */
+            containers: boolean;
+            /** Hosts */
+            hosts: boolean;
+            /** Udp */
+            udp?: boolean | null;
+            /** Refuse With */
+            refuse_with?: ("reset" | "drop") | null;
+            /** Cut */
+            cut?: boolean | null;
             /** Version */
             version: number;
         };
@@ -443,7 +521,9 @@ export interface components {
         /**
          * GraphNode
          * @description One node; `instances` counts what runs now, `found` is true when it was never started
-         *         a connection to but only found connected.
+         *         a connection to but only found connected. `incident` says that it did, or that to it was done,
+         *         what was alerted on or prevented in the window: the source, where that is an app, a service or a
+         *         host, else the target.
          */
         GraphNode: {
             id: string;
@@ -458,6 +538,8 @@ export interface components {
             projects: string[];
             hosts: string[];
             found: boolean;
+            /** @default false */
+            incident: boolean;
         };
         /**
          * Model
@@ -479,12 +561,18 @@ export interface components {
         /**
          * GraphPort
          * @description One port of an edge; `connections` counts attempts, `found` what was there before.
+         *
+         *         Of the attempts `answered` were established and `refused` got a reset, the rest had no answer;
+         *         either may be reported later than its attempt. `verdict` is the most severe one of the window
+         *         and `cause` what decided it.
          */
         GraphPort: {
             port: number;
             /** @enum {unknown} */
             protocol: "tcp" | "udp";
             connections: number;
+            answered: number;
+            refused: number;
             found: number;
             /** @enum {unknown} */
             verdict: "alert" | "allow" | "none" | "prevent";
@@ -606,7 +694,61 @@ export interface components {
         HistoryBucket: {
             start: string;
             connections: number;
+            answered: number;
+            refused: number;
             found: number;
+        };
+        /**
+         * EventForm
+         * @description One event: what was alerted on or prevented, from whom to whom.
+         *
+         *         `count` is how often: connection attempts, connections found open, and living connections that
+         *         were ended (`cut`). `defender` is the id of the one that reports it, `defender_name` its host.
+         *         Port 0 stands for the ports of a pair beyond the bound. `cursor` is where
+         *         the next page begins when this is the last event of one.
+         */
+        EventForm: {
+            id: string;
+            /** @enum {unknown} */
+            kind: "model" | "rule" | "scan";
+            /** @enum {unknown} */
+            effect: "alert" | "prevent";
+            cause: string;
+            source: components["schemas"]["End"];
+            destination: components["schemas"]["End"];
+            port: number;
+            /** @enum {unknown} */
+            protocol: "tcp" | "udp";
+            first_seen: string;
+            last_seen: string;
+            count: number;
+            cut: number;
+            defender: string;
+            defender_name: string;
+            cursor: string;
+        };
+        /**
+         * End
+         * @description One end of an event, as last seen.
+         *
+         *         `host` is the host it runs on where the Defender that reports it protects that host, else empty.
+         *         `process` is an example of the processes behind it (its command line, else its executable),
+         *         where it was seen; `pid` is 0 where it was not.
+         */
+        End: {
+            name: string;
+            /** @enum {unknown} */
+            kind: "app" | "host" | "internet" | "object" | "service" | "unmanaged";
+            /** @default  */
+            address: string;
+            /** @default  */
+            host: string;
+            /** @default  */
+            process: string;
+            /** @default 0 */
+            pid: number;
+            /** @default  */
+            user: string;
         };
     };
     responses: never;
@@ -1130,6 +1272,163 @@ export interface operations {
             };
         };
     };
+    read_events_api_v1_events_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description The `cursor` of the last event of the page before. */
+                cursor?: string;
+                /** @description Only this effect. */
+                effect?: ("alert" | "prevent") | null;
+                /** @description Only this kind. */
+                kind?: ("rule" | "model" | "scan") | null;
+                /** @description Last seen at or after. RFC 3339, or how long ago, such as `15m`, `6h` or `7d`. */
+                since?: string | null;
+                /** @description First seen at or before. RFC 3339, or how long ago, such as `15m`, `6h` or `7d`. */
+                until?: string | null;
+                /** @description A part of either end's name or address, in whatever case. */
+                name?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Last seen latest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventForm"][];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    stream_events_api_v1_events_stream_get: {
+        parameters: {
+            query?: {
+                /** @description Only this effect. */
+                effect?: ("alert" | "prevent") | null;
+                /** @description Only this kind. */
+                kind?: ("rule" | "model" | "scan") | null;
+                /** @description Last seen at or after. RFC 3339, or how long ago, such as `15m`, `6h` or `7d`. */
+                since?: string | null;
+                /** @description First seen at or before. RFC 3339, or how long ago, such as `15m`, `6h` or `7d`. */
+                until?: string | null;
+                /** @description A part of either end's name or address, in whatever case. */
+                name?: string;
+            };
+            header?: {
+                "last-event-id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events: `events` (the newest page, as `GET /events` gives it), then `change` (events opened or extended, oldest change first). A stream that comes back with `Last-Event-ID` gets the changes it missed, or `resync` and `events`. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     read_settings_api_v1_settings_get: {
         parameters: {
             query?: never;
@@ -1204,7 +1503,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Settings"];
+                "application/json": components["schemas"]["SettingsChange"];
             };
         };
         responses: {

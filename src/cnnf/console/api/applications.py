@@ -13,6 +13,7 @@ from cnnf.console.api import (
     defenders,
     documents,
     errors,
+    events,
     ingest,
     pages,
     radar,
@@ -31,7 +32,7 @@ def describe() -> FastAPI:
     """The pages' application without its services: enough for the OpenAPI document."""
     app = FastAPI(title="cnnf Console", openapi_url=None, docs_url=None, redoc_url=None)
     errors.install(app)
-    for module in (session, radar, settings, defenders, audit):
+    for module in (session, radar, events, settings, defenders, audit):
         app.include_router(module.router, prefix=API)
     document = APIRouter(include_in_schema=False)
 
@@ -41,7 +42,7 @@ def describe() -> FastAPI:
 
     app.include_router(document)
     app.include_router(pages.router)
-    documents.install(app, radar.KINDS)
+    documents.install(app, radar.KINDS + events.KINDS)
     return app
 
 

@@ -17,6 +17,7 @@ from cnnf.console.errors import Refused
 from cnnf.console.store import defenders as store
 from cnnf.console.store import secrets
 from cnnf.console.store import settings as settings_store
+from cnnf.protocol.messages import RefuseWith
 
 router = APIRouter(prefix="/defenders", tags=["defenders"])
 log = structlog.get_logger()
@@ -39,6 +40,9 @@ class Applied(BaseModel):
     generation: int
     containers: bool
     hosts: bool
+    udp: bool
+    refuse_with: RefuseWith
+    cut: bool
 
 
 class Defender(BaseModel):
@@ -107,6 +111,9 @@ async def list_defenders(_: Viewer, use: Use) -> list[Defender]:
                 generation=record.applied.generation,
                 containers=record.applied.containers,
                 hosts=record.applied.hosts,
+                udp=record.applied.udp,
+                refuse_with=record.applied.refuse_with,
+                cut=record.applied.cut,
             ),
             conditions=[
                 Condition(

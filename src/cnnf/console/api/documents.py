@@ -4,7 +4,7 @@ The graph is built from msgspec values; making pydantic ones of them only to ser
 would cost ten times the time, so the document takes their schemas from msgspec.
 """
 
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import msgspec
 from fastapi import FastAPI, Response
@@ -28,12 +28,16 @@ def json(value: Any) -> Response:
 
 
 def answers(kind: Any, description: str) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`: this msgspec type as JSON."""
-    name = kind.__name__
+    """For a route's `responses`: this msgspec type, or a list of it, as JSON."""
+    schema: dict[str, Any]
+    if get_origin(kind) is list:
+        schema = {"type": "array", "items": {"$ref": _REF.format(name=get_args(kind)[0].__name__)}}
+    else:
+        schema = {"$ref": _REF.format(name=kind.__name__)}
     return {
         200: {
             "description": description,
-            "content": {"application/json": {"schema": {"$ref": _REF.format(name=name)}}},
+            "content": {"application/json": {"schema": schema}},
         }
     }
 

@@ -10,10 +10,11 @@ from cnnf.console.api.auth import Use
 from cnnf.console.api.peer import peer_certificate
 from cnnf.console.api.services import Services, now_ms
 from cnnf.console.authority import identify
+from cnnf.console.core.decisions import check_flows
 from cnnf.console.errors import Refused
 from cnnf.console.store import defenders
 from cnnf.protocol.codec import decode_batch, encode_json
-from cnnf.protocol.messages import Ack
+from cnnf.protocol.messages import Ack, Batch
 
 router = APIRouter(prefix="/defender/v1")
 
@@ -29,13 +30,19 @@ async def _defender(request: Request, use: Services) -> str:
     return id_
 
 
+def _decode(data: bytes) -> Batch:
+    batch = decode_batch(data)
+    check_flows(batch.flows)
+    return batch
+
+
 @router.post("/batches")
 async def take_batch(request: Request, use: Use) -> Response:
     """Take one batch; acknowledged only once it is on disk."""
     id_ = await _defender(request, use)
     data = await request.body()
     # A full batch takes tens of milliseconds to decode; streams must not wait for it.
-    batch = await asyncio.to_thread(decode_batch, data)
+    batch = await asyncio.to_thread(_decode, data)
     now = now_ms()
     # Both wait for the writer together and share a commit.
     appended, _ = await asyncio.gather(
@@ -45,6 +52,8 @@ async def take_batch(request: Request, use: Use) -> Response:
     use.liveness.heard(id_, now)
     if not appended.duplicate:
         use.radar.touch()
+    if appended.events:
+        use.events.touch()
     ack = Ack(incarnation=batch.incarnation, sequence=appended.sequence)
     return Response(encode_json(ack), media_type="application/json")
 

@@ -35,6 +35,8 @@ class HistoryBucket(msgspec.Struct, frozen=True, kw_only=True):
 
     start: str
     connections: int
+    answered: int
+    refused: int
     found: int
 
 
@@ -164,6 +166,8 @@ async def read_history(
                 HistoryBucket(
                     start=windows.text(bucket.start),
                     connections=bucket.connections,
+                    answered=bucket.answered,
+                    refused=bucket.refused,
                     found=bucket.found,
                 )
                 for bucket in buckets

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 
 from cnnf.console import limits
+from cnnf.console.api.events_feed import EventsFeed
 from cnnf.console.api.radar_feed import RadarFeeds
 from cnnf.console.api.settings_feed import SettingsFeed
 from cnnf.console.authority import Authority
@@ -57,6 +58,7 @@ class Services:
         authority: Authority,
         liveness: Liveness,
         radar: RadarFeeds,
+        events: EventsFeed,
         settings: SettingsFeed,
         defender_url: str,
         stopping: asyncio.Event,
@@ -66,6 +68,7 @@ class Services:
         self.authority = authority
         self.liveness = liveness
         self.radar = radar
+        self.events = events
         self.settings = settings
         self.defender_url = defender_url
         self.stopping = stopping

@@ -7,7 +7,7 @@ from cnnf.console.core import windows
 from cnnf.console.core.graph import GraphNode, GraphPort, View
 from cnnf.console.core.nodes import INTERNET_ID
 from cnnf.console.core.observed import EdgeRecord, InstanceRecord, NodeRecord, Running
-from cnnf.console.core.radar import draw_node, draw_port
+from cnnf.console.core.radar import draw_node, draw_port, incident_end, is_incident
 
 
 class DetailInstance(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +93,12 @@ def detail(record: NodeRecord, view: View) -> Detail:
         running,
         internet=own != INTERNET_ID and INTERNET_ID in ends,
         found=bool(record.edges) and not any(e.total.connections for e in record.edges),
+        incident=own
+        in {
+            incident_end(record.peers[e.total.source], record.peers[e.total.target])
+            for e in record.edges
+            if is_incident(e.total)
+        },
     )
     instances = sorted(record.instances, key=lambda i: (bool(i.stopped_at), i.host, i.title, i.id))
     bound = limits.DETAIL_EDGES_MAX

@@ -7,8 +7,9 @@ from typing import Literal
 
 import msgspec
 
+from cnnf.console.core.decisions import Verdict
+
 View = Literal["containers", "hosts"]
-Verdict = Literal["none", "allow", "alert", "prevent"]
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +20,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
     """One node; `instances` counts what runs now, `found` is true when it was never started
-    a connection to but only found connected."""
+    a connection to but only found connected. `incident` says that it did, or that to it was done,
+    what was alerted on or prevented in the window: the source, where that is an app, a service or a
+    host, else the target."""
 
     id: str
     kind: Literal["app", "service", "host", "object", "internet", "unmanaged"]
@@ -32,14 +35,22 @@ class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
     projects: list[str]
     hosts: list[str]
     found: bool
+    incident: bool = False
 
 
 class GraphPort(msgspec.Struct, frozen=True, kw_only=True):
-    """One port of an edge; `connections` counts attempts, `found` what was there before."""
+    """One port of an edge; `connections` counts attempts, `found` what was there before.
+
+    Of the attempts `answered` were established and `refused` got a reset, the rest had no answer;
+    either may be reported later than its attempt. `verdict` is the most severe one of the window
+    and `cause` what decided it.
+    """
 
     port: int
     protocol: Literal["tcp", "udp"]
     connections: int
+    answered: int
+    refused: int
     found: int
     verdict: Verdict
     cause: str

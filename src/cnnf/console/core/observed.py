@@ -2,19 +2,26 @@
 
 import msgspec
 
+from cnnf.console.core.decisions import UNDECIDED, Decision
 from cnnf.console.core.nodes import Node
 from cnnf.console.core.windows import Window
 
 
 class EdgeTotal(msgspec.Struct, frozen=True, kw_only=True):
-    """One edge of the dictionary, summed over the window; `source` and `target` are node ids."""
+    """One edge of the dictionary, summed over the window; `source` and `target` are node ids.
+
+    `decision` is the most severe one of the window.
+    """
 
     source: str
     target: str
     port: int
     protocol: str
     connections: int
+    answered: int = 0
+    refused: int = 0
     found: int
+    decision: Decision = UNDECIDED
     first_seen: int
     last_seen: int
 
@@ -91,6 +98,8 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
 
     start: int
     connections: int
+    answered: int = 0
+    refused: int = 0
     found: int
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from cnnf.console import limits
 from cnnf.console.core import windows
+from cnnf.console.core.decisions import INCIDENTS, VERDICTS
 from cnnf.console.core.graph import (
     DefenderCount,
     Graph,
@@ -29,6 +30,8 @@ ENDS: dict[View, frozenset[NodeKind]] = {
     "containers": frozenset({"app"}),
     "hosts": frozenset({"service", "host"}),
 }
+#: Kinds whose own doing an incident is; other sources are outside, and it is done to the target.
+ACTORS: frozenset[NodeKind] = frozenset({"app", "service", "host"})
 #: Kinds that have a model.
 MODELLED: frozenset[NodeKind] = frozenset({"app", "service"})
 
@@ -73,6 +76,11 @@ def graph(observed: Observed, frame: Frame, *, everything: bool = False) -> Grap
     started = {end for pair, ports in pairs.items() if any(p.connections for p in ports)
                for end in pair}  # fmt: skip
     touched = {end for pair in pairs for end in pair}
+    marked = {
+        incident_end(observed.nodes[source], observed.nodes[target])
+        for (source, target), ports in pairs.items()
+        if any(map(is_incident, ports))
+    }
     return Graph(
         view=frame.view,
         from_=windows.text(observed.window.start),
@@ -88,6 +96,7 @@ def graph(observed: Observed, frame: Frame, *, everything: bool = False) -> Grap
                 running.get(id_, []),
                 internet=id_ in to_internet,
                 found=id_ in touched and id_ not in started,
+                incident=id_ in marked,
             )
             for id_ in nodes
         ],
@@ -107,17 +116,22 @@ def _pairs(observed: Observed, ends: frozenset[NodeKind]) -> dict[Pair, list[Edg
 def _budget(
     shown: set[str], pairs: dict[Pair, list[EdgeTotal]], everything: bool
 ) -> tuple[list[str], list[Pair], Hidden]:
-    """The nodes and edges kept, the most connected first; ids decide ties, so views are steady."""
+    """The nodes and edges kept: incidents, then the most connected; ids decide ties, so views are
+    steady."""
     nodes_max = limits.RADAR_NODES_ALL_MAX if everything else limits.RADAR_NODES_MAX
     edges_max = limits.RADAR_EDGES_ALL_MAX if everything else limits.RADAR_EDGES_MAX
     degree: Counter[str] = Counter()
     for source, target in pairs:
         degree[source] += 1
         degree[target] += 1
-    nodes = sorted(shown, key=lambda id_: (-degree[id_], id_))
+    incidents = {pair for pair, ports in pairs.items() if any(map(is_incident, ports))}
+    involved = {end for pair in incidents for end in pair}
+    nodes = sorted(shown, key=lambda id_: (id_ not in involved, -degree[id_], id_))
     kept_nodes = set(nodes[:nodes_max])
     inside = [pair for pair in pairs if pair[0] in kept_nodes and pair[1] in kept_nodes]
-    inside.sort(key=lambda pair: (-(degree[pair[0]] + degree[pair[1]]), pair))
+    inside.sort(
+        key=lambda pair: (pair not in incidents, -(degree[pair[0]] + degree[pair[1]]), pair)
+    )
     hidden = Hidden(
         nodes=len(nodes) - len(kept_nodes), edges=len(pairs) - min(len(inside), edges_max)
     )
@@ -125,7 +139,12 @@ def _budget(
 
 
 def draw_node(
-    node: Node, running: Iterable[Running], *, internet: bool, found: bool = False
+    node: Node,
+    running: Iterable[Running],
+    *,
+    internet: bool,
+    found: bool = False,
+    incident: bool = False,
 ) -> GraphNode:
     """One node with what is known of its running instances."""
     instances = list(running)
@@ -141,6 +160,7 @@ def draw_node(
         projects=_names(instance.project for instance in instances),
         hosts=_names(instance.host for instance in instances),
         found=found,
+        incident=incident,
     )
 
 
@@ -149,8 +169,11 @@ def _names(names: Iterable[str]) -> list[str]:
 
 
 def draw_edge(pair: Pair, totals: list[EdgeTotal]) -> GraphEdge:
-    """One edge with its ports in order; of too many, the most used are listed."""
-    ranked = sorted(totals, key=lambda total: (-(total.connections + total.found), total.port))
+    """One edge with its ports in order; of too many, incidents and the most used are listed."""
+    ranked = sorted(
+        totals,
+        key=lambda total: (not is_incident(total), -(total.connections + total.found), total.port),
+    )
     listed = sorted(
         ranked[: limits.RADAR_PORTS_MAX], key=lambda total: (total.port, total.protocol)
     )
@@ -163,14 +186,27 @@ def draw_edge(pair: Pair, totals: list[EdgeTotal]) -> GraphEdge:
 
 
 def draw_port(total: EdgeTotal) -> GraphPort:
-    """One port's counts; no rule has judged it yet."""
+    """One port's counts, and the most severe that was decided."""
+    verdict, cause = total.decision
     return GraphPort(
         port=total.port,
         protocol="udp" if total.protocol == "udp" else "tcp",
         connections=total.connections,
+        answered=total.answered,
+        refused=total.refused,
         found=total.found,
-        verdict="none",
-        cause="",
+        verdict=VERDICTS[verdict],
+        cause=cause,
         first_seen=windows.text(total.first_seen),
         last_seen=windows.text(total.last_seen),
     )
+
+
+def is_incident(total: EdgeTotal) -> bool:
+    """True when something was alerted on or prevented."""
+    return VERDICTS[total.decision[0]] in INCIDENTS
+
+
+def incident_end(source: Node, target: Node) -> str:
+    """The node of an incident's edge that is marked: who did it, or to whom somebody outside."""
+    return source.id if source.kind in ACTORS else target.id

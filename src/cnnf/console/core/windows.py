@@ -36,16 +36,23 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     resolution: Resolution
 
 
-def parse_length(text: str) -> int:
-    """Milliseconds of `5m` to `31d`. Raises Refused, naming `query.window`."""
+def _length(text: str) -> int | None:
+    """Milliseconds of a number and m, h or d; None when it is none."""
     digits, unit = text[:-1], text[-1:]
     # isdecimal alone also takes the digits of other scripts.
     if unit not in _UNITS or not (digits.isascii() and digits.isdecimal() and len(digits) <= 6):
+        return None
+    return int(digits) * _UNITS[unit]
+
+
+def parse_length(text: str) -> int:
+    """Milliseconds of `5m` to `31d`. Raises Refused, naming `query.window`."""
+    length = _length(text)
+    if length is None:
         raise Refused(
             f"{text!r:.40} is no window: a number and m, h or d, such as 15m, 1h or 7d",
             where="query.window",
         )
-    length = int(digits) * _UNITS[unit]
     if not limits.WINDOW_MIN_MS <= length <= limits.WINDOW_MAX_MS:
         raise Refused(f"{text} is out of range: a window is 5m to 31d", where="query.window")
     return length
@@ -91,3 +98,10 @@ def parse_time(value: str, where: str) -> int:
     if not 0 <= result < 2**47:
         raise Refused(f"{value!r:.40} is out of range", where=where)
     return result
+
+
+def parse_moment(value: str, where: str, now: int) -> int:
+    """Milliseconds of an RFC 3339 time, or of so long ago: `15m`, `6h`, `7d`. Raises Refused,
+    naming `where`."""
+    length = _length(value)
+    return parse_time(value, where) if length is None else max(0, now - length)

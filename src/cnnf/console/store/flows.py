@@ -8,16 +8,19 @@ from typing import Protocol
 
 import msgspec
 
+from cnnf.console.core.events import Cursor, Event, EventFilter
 from cnnf.console.core.observed import Bucket, Mark, NodeRecord, Observed
 from cnnf.console.core.windows import Resolution, Window
 from cnnf.protocol.messages import Batch
 
 
 class Appended(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a batch; `sequence` is the high-water mark after it."""
+    """What became of a batch; `sequence` is the high-water mark after it, `events` the number of
+    events that it opened or extended."""
 
     sequence: int
     duplicate: bool
+    events: int = 0
 
 
 class FlowStore(Protocol):
@@ -39,6 +42,15 @@ class FlowStore(Protocol):
 
     async def edge_history(self, source: str, target: str, window: Window) -> list[Bucket]:
         """The counts of all ports between two nodes, by the window's buckets, oldest first."""
+
+    async def events(self, wanted: EventFilter, count: int, after: Cursor | None) -> list[Event]:
+        """The events last seen latest, at most `count`, of those behind the cursor."""
+
+    async def changed_events(self, wanted: EventFilter, version: int, count: int) -> list[Event]:
+        """Events opened or extended since this version, in the order of their versions."""
+
+    async def events_version(self) -> int:
+        """The version of the last change of any event, 0 when there was none."""
 
     async def rollup(self, resolution: Resolution, start: int, end: int) -> int:
         """Make the hour or day buckets of `[start, end)` anew from the next finer ones.

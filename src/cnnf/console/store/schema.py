@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -75,6 +76,9 @@ settings = Table(
     Column("version", Integer, nullable=False),
     Column("containers", Boolean, nullable=False),
     Column("hosts", Boolean, nullable=False),
+    Column("udp", Boolean, nullable=False, server_default=text("0")),
+    Column("refuse_with", Text, nullable=False, server_default="reset"),
+    Column("cut", Boolean, nullable=False, server_default=text("1")),
 )
 audit = Table(
     "audit",
@@ -178,6 +182,11 @@ def _buckets(name: str) -> Table:
         Column("found", Integer, nullable=False),
         Column("first_seen", Integer, nullable=False),
         Column("last_seen", Integer, nullable=False),
+        Column("answered", Integer, nullable=False, server_default=text("0")),
+        Column("refused", Integer, nullable=False, server_default=text("0")),
+        # The most severe decision: its place in `VERDICTS`, and what decided it.
+        Column("verdict", Integer, nullable=False, server_default=text("0")),
+        Column("cause", Text, nullable=False, server_default=""),
         sqlite_with_rowid=False,
     )
     Index(f"{name}_edge", table.c.edge)
@@ -208,3 +217,30 @@ edge_processes = Table(
     Column("seen_at", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
+events = Table(
+    "events",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("key", LargeBinary, nullable=False),  # equal for repeats
+    Column("pair", LargeBinary, nullable=False),  # equal for repeats on any port
+    Column("version", Integer, nullable=False),  # grows with each change of any event
+    Column("kind", Text, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("source", JSON, nullable=False),
+    Column("destination", JSON, nullable=False),
+    Column("names", Text, nullable=False),  # names and addresses of both ends, for searching
+    Column("port", Integer, nullable=False),
+    Column("protocol", Text, nullable=False),
+    Column("first_seen", Integer, nullable=False),
+    Column("last_seen", Integer, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("cut", Integer, nullable=False),
+    Column("defender", Text, nullable=False),
+    # An id is never given to another event, even when the newest was deleted.
+    sqlite_autoincrement=True,
+)
+Index("events_key", events.c.key, events.c.last_seen)
+Index("events_pair", events.c.pair, events.c.last_seen)
+Index("events_version", events.c.version)
+Index("events_last_seen", events.c.last_seen, events.c.number)

@@ -8,14 +8,19 @@ from sqlalchemy import Connection, delete, insert, select, update
 from cnnf.console import limits
 from cnnf.console.errors import Conflict
 from cnnf.console.store.schema import audit, settings
+from cnnf.protocol.messages import RefuseWith
 
 
 class StoredSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is enabled; `version` grows with each change and is what Defenders call generation."""
+    """What is enabled, and how it is refused; `version` grows with each change and is what
+    Defenders call generation."""
 
     version: int
     containers: bool
     hosts: bool
+    udp: bool = False
+    refuse_with: RefuseWith = "reset"
+    cut: bool = True
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,13 +43,21 @@ def ensure(connection: Connection) -> None:
 def load(connection: Connection) -> StoredSettings:
     """The settings in force."""
     row = connection.execute(select(settings)).one()
-    return StoredSettings(version=row.version, containers=row.containers, hosts=row.hosts)
+    return StoredSettings(
+        version=row.version,
+        containers=row.containers,
+        hosts=row.hosts,
+        udp=row.udp,
+        refuse_with=row.refuse_with,
+        cut=row.cut,
+    )
 
 
 def store(
-    connection: Connection, *, version: int, containers: bool, hosts: bool, actor: str, now: int
+    connection: Connection, *, version: int, changes: dict[str, Any], actor: str, now: int
 ) -> StoredSettings:
-    """Replace the settings of this version. Raises Conflict when they were changed since."""
+    """Change the settings of this version; those that are not named stay. Raises Conflict when
+    they were changed since."""
     before = load(connection)
     if before.version != version:
         raise Conflict(
@@ -52,9 +65,9 @@ def store(
             code="version-conflict",
             where="body.version",
         )
-    after = StoredSettings(version=version + 1, containers=containers, hosts=hosts)
-    if (before.containers, before.hosts) == (containers, hosts):
+    if msgspec.structs.replace(before, **changes) == before:
         return before
+    after = msgspec.structs.replace(before, version=version + 1, **changes)
     connection.execute(update(settings).values(msgspec.structs.asdict(after)))
     note(
         connection,

@@ -16,17 +16,24 @@ from cnnf.console.core.ingest import EdgeKey, Host, Resolved, node_of, resolve
 from cnnf.console.core.nodes import Node
 from cnnf.console.errors import Conflict
 from cnnf.console.store.flows import Appended
+from cnnf.console.store.sqlite_events import take_events
 from cnnf.protocol.messages import Batch, Instance
 
 #: SQLite takes 32,766 parameters in one statement; a few hundred are as quick.
 _CHUNK = 500
 
 _UPSERT_BUCKET = """
-INSERT INTO {table} (start, edge, connections, found, first_seen, last_seen)
-VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO {table} (start, edge, connections, answered, refused, found, verdict, cause,
+                     first_seen, last_seen)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (start, edge) DO UPDATE SET
   connections = connections + excluded.connections,
+  answered = answered + excluded.answered,
+  refused = refused + excluded.refused,
   found = found + excluded.found,
+  cause = CASE WHEN (excluded.verdict, excluded.cause) > (verdict, cause)
+          THEN excluded.cause ELSE cause END,
+  verdict = max(verdict, excluded.verdict),
   first_seen = min(first_seen, excluded.first_seen),
   last_seen = max(last_seen, excluded.last_seen)
 """
@@ -73,6 +80,7 @@ def append(connection: Connection, defender: str, batch: Batch, received_at: int
     known = _known_instances(sql, defender, batch)
     resolved = resolve(batch.flows, host=host, instances=known, received_at=received_at)
     _take_flows(sql, resolved, host)
+    changed = take_events(sql, resolved.events, received_at)
     if resolved.unknown_instances:
         sql.execute(
             "UPDATE hosts SET unknown_instances = unknown_instances + ? WHERE defender = ?",
@@ -86,7 +94,7 @@ def append(connection: Connection, defender: str, batch: Batch, received_at: int
         "sequence = excluded.sequence, updated_at = excluded.updated_at",
         (defender, batch.incarnation, batch.sequence, received_at),
     )
-    return Appended(sequence=batch.sequence, duplicate=False)
+    return Appended(sequence=batch.sequence, duplicate=False, events=changed)
 
 
 def _mark(sql: Any, defender: str, incarnation: str) -> int:
@@ -261,7 +269,10 @@ def _take_flows(sql: Any, resolved: Resolved, host: Host) -> None:
                     seen.minute - seen.minute % length,
                     edges[seen.edge],
                     seen.connections,
+                    seen.answered,
+                    seen.refused,
                     seen.found,
+                    *seen.decision,
                     seen.first_seen,
                     seen.last_seen,
                 )

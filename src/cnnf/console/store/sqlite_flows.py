@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from cnnf.console import limits
+from cnnf.console.core.events import Cursor, Event, EventFilter
 from cnnf.console.core.nodes import Node
 from cnnf.console.core.observed import (
     Bucket,
@@ -23,6 +24,7 @@ from cnnf.console.core.observed import (
     Running,
 )
 from cnnf.console.core.windows import BUCKET_MS, Resolution, Window
+from cnnf.console.store import sqlite_events
 from cnnf.console.store.database import Database
 from cnnf.console.store.flows import Appended
 from cnnf.console.store.sqlite_append import append
@@ -33,7 +35,8 @@ FINER: dict[Resolution, Resolution] = {"hour": "minute", "day": "hour"}
 
 _SUMS = """
 SELECT e.number, s.id, t.id, e.port, e.protocol,
-       sum(b.connections), sum(b.found), min(b.first_seen), max(b.last_seen)
+       sum(b.connections), sum(b.answered), sum(b.refused), sum(b.found),
+       max(b.verdict || b.cause), min(b.first_seen), max(b.last_seen)
 FROM {table} b
 JOIN edges e ON e.number = b.edge
 JOIN nodes s ON s.number = e.source
@@ -51,6 +54,7 @@ _EXPIRY: tuple[tuple[str, str, int], ...] = (
     ("instances", "stopped_at > 0 AND stopped_at < ?", limits.INSTANCES_KEPT_MS),
     ("edge_peers", "seen_at < ?", limits.DAYS_KEPT_MS),
     ("edge_processes", "seen_at < ?", limits.DAYS_KEPT_MS),
+    ("events", "last_seen < ?", limits.EVENTS_KEPT_MS),
     ("edges", "last_seen < ?", limits.DAYS_KEPT_MS + limits.DAY_MS),
     (
         "nodes",
@@ -70,6 +74,7 @@ _KEYS = {
     "instances": "defender, id",
     "edge_peers": "edge, address",
     "edge_processes": "edge, side, host, executable, command",
+    "events": "number",
     "edges": "number",
     "nodes": "number",
 }
@@ -98,6 +103,22 @@ class SqliteFlowStore:
     async def edge_history(self, source: str, target: str, window: Window) -> list[Bucket]:
         """See `FlowStore.edge_history`."""
         return await self._database.read(lambda c: _history(_sql(c), source, target, window))
+
+    async def events(self, wanted: EventFilter, count: int, after: Cursor | None) -> list[Event]:
+        """See `FlowStore.events`."""
+        return await self._database.read(
+            lambda c: sqlite_events.page(_sql(c), wanted, count, after)
+        )
+
+    async def changed_events(self, wanted: EventFilter, version: int, count: int) -> list[Event]:
+        """See `FlowStore.changed_events`."""
+        return await self._database.read(
+            lambda c: sqlite_events.changed(_sql(c), wanted, version, count)
+        )
+
+    async def events_version(self) -> int:
+        """See `FlowStore.events_version`."""
+        return await self._database.read(lambda c: sqlite_events.version(_sql(c)))
 
     async def rollup(self, resolution: Resolution, start: int, end: int) -> int:
         """See `FlowStore.rollup`."""
@@ -141,6 +162,7 @@ def _totals(
     sql: Any, window: Window, more: str = "", parameters: tuple[Any, ...] = ()
 ) -> list[tuple[int, EdgeTotal]]:
     query = _SUMS.format(table=TABLES[window.resolution], more=more)
+    # A verdict is one digit, so the greatest text is the most severe verdict with its cause.
     return [
         (
             number,
@@ -150,15 +172,19 @@ def _totals(
                 port=port,
                 protocol=protocol,
                 connections=connections,
+                answered=answered,
+                refused=refused,
                 found=found,
+                decision=(int(decision[0]), decision[1:]),
                 first_seen=first_seen,
                 last_seen=last_seen,
             ),
         )
-        for number, source, target, port, protocol, connections, found, first_seen, last_seen in (
-            sql.execute(query, (window.start, window.end, *parameters))
-        )
-    ]
+        for (
+            number, source, target, port, protocol,
+            connections, answered, refused, found, decision, first_seen, last_seen,
+        ) in sql.execute(query, (window.start, window.end, *parameters))
+    ]  # fmt: skip
 
 
 def _nodes(sql: Any, wanted: set[str]) -> dict[str, Node]:
@@ -249,9 +275,12 @@ def _edge(sql: Any, number: int, total: EdgeTotal) -> EdgeRecord:
 
 def _history(sql: Any, source: str, target: str, window: Window) -> list[Bucket]:
     return [
-        Bucket(start=start, connections=connections, found=found)
-        for start, connections, found in sql.execute(
-            "SELECT b.start, sum(b.connections), sum(b.found) "  # noqa: S608
+        Bucket(
+            start=start, connections=connections, answered=answered, refused=refused, found=found
+        )
+        for start, connections, answered, refused, found in sql.execute(
+            "SELECT b.start, sum(b.connections), sum(b.answered), sum(b.refused), "  # noqa: S608
+            "sum(b.found) "
             f"FROM edges e JOIN {TABLES[window.resolution]} b ON b.edge = e.number "
             "WHERE e.source = (SELECT number FROM nodes WHERE id = ?) "
             "AND e.target = (SELECT number FROM nodes WHERE id = ?) "
@@ -266,15 +295,16 @@ def _rollup(sql: Any, resolution: Resolution, start: int, end: int) -> int:
     table, finer = TABLES[resolution], TABLES[FINER[resolution]]
     start, end = start - start % length, end - end % length
     before = sql.total_changes
+    columns = "connections, answered, refused, found, verdict, cause, first_seen, last_seen"
+    fresh = ", ".join(f"excluded.{column}" for column in columns.split(", "))
     sql.execute(
-        f"INSERT INTO {table} (start, edge, connections, found, first_seen, last_seen) "  # noqa: S608
-        "SELECT start - start % ?1 AS bucket, edge, sum(connections) AS c, sum(found) AS f, "
-        f"min(first_seen) AS a, max(last_seen) AS z FROM {finer} "
+        f"INSERT INTO {table} (start, edge, {columns}) "  # noqa: S608
+        "SELECT start - start % ?1 AS bucket, edge, sum(connections), sum(answered), "
+        "sum(refused), sum(found), max(verdict), substr(max(verdict || cause), 2), "
+        f"min(first_seen), max(last_seen) FROM {finer} "
         "WHERE start >= ?2 AND start < ?3 GROUP BY bucket, edge "
-        "ON CONFLICT (start, edge) DO UPDATE SET connections = excluded.connections, "
-        "found = excluded.found, first_seen = excluded.first_seen, last_seen = excluded.last_seen "
-        "WHERE (connections, found, first_seen, last_seen) <> "
-        "(excluded.connections, excluded.found, excluded.first_seen, excluded.last_seen)",
+        f"ON CONFLICT (start, edge) DO UPDATE SET ({columns}) = ({fresh}) "
+        f"WHERE ({columns}) <> ({fresh})",
         (length, start, end),
     )
     changed: int = sql.total_changes - before

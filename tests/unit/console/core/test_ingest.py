@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from cnnf.console import limits
 from cnnf.console.core import nodes
+from cnnf.console.core.decisions import UNDECIDED, decision_of
 from cnnf.console.core.ingest import Host, node_of, resolve
 from cnnf.console.core.nodes import Node
 from cnnf.protocol.messages import Endpoint, Flow, Instance, Process
@@ -105,6 +106,10 @@ ends = st.sampled_from(
             port=st.integers(1, 3),
             connections=st.integers(0, 9),
             found=st.integers(0, 9),
+            answered=st.integers(0, 9),
+            refused=st.integers(0, 9),
+            effect=st.sampled_from([None, "allow", "alert", "prevent"]),
+            cause=st.sampled_from(["rule:a", "rule:b"]),
             last_seen=st.integers(NOW, NOW + 3 * limits.MINUTE_MS),
         ),
         max_size=30,
@@ -114,6 +119,10 @@ def test_what_goes_in_comes_out_summed(flows: list[Flow]) -> None:
     resolved = resolve(flows, host=HOST, instances=KNOWN, received_at=NOW)
     assert sum(o.connections for o in resolved.observations) == sum(f.connections for f in flows)
     assert sum(o.found for o in resolved.observations) == sum(f.found for f in flows)
+    assert sum(o.answered for o in resolved.observations) == sum(f.answered for f in flows)
+    assert sum(o.refused for o in resolved.observations) == sum(f.refused for f in flows)
+    decided = max((decision_of(f) for f in flows), default=UNDECIDED)
+    assert max((o.decision for o in resolved.observations), default=UNDECIDED) == decided
     keys = [(o.edge, o.minute) for o in resolved.observations]
     assert len(set(keys)) == len(keys)
     for seen in resolved.observations:

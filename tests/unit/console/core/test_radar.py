@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cnnf.console import limits
 from cnnf.console.core import nodes
+from cnnf.console.core.decisions import UNDECIDED, Decision
 from cnnf.console.core.graph import Graph, GraphEdge, GraphNode, View, difference
 from cnnf.console.core.nodes import Node
 from cnnf.console.core.observed import EdgeTotal, Observed, Running
@@ -21,7 +22,12 @@ ALL = (FRONT, BACK, IDLE, NGINX, CRON, PEER, nodes.INTERNET)
 
 
 def total(
-    source: Node, target: Node, port: int = 80, connections: int = 1, found: int = 0
+    source: Node,
+    target: Node,
+    port: int = 80,
+    connections: int = 1,
+    found: int = 0,
+    decision: Decision = UNDECIDED,
 ) -> EdgeTotal:
     return EdgeTotal(
         source=source.id,
@@ -29,7 +35,10 @@ def total(
         port=port,
         protocol="tcp",
         connections=connections,
+        answered=connections // 2,
+        refused=connections // 3,
         found=found,
+        decision=decision,
         first_seen=1,
         last_seen=2,
     )
@@ -178,3 +187,55 @@ def test_every_edge_has_both_its_nodes(seen: list[EdgeTotal], running: list[Node
         ids = {node.id for node in drawn.nodes}
         assert len(ids) == len(drawn.nodes)
         assert all(edge.source in ids and edge.target in ids for edge in drawn.edges)
+
+
+PREVENTED: Decision = (3, "rule:no")
+
+
+def test_a_port_says_how_it_ended_and_what_decided() -> None:
+    drawn = graph(
+        observed(
+            total(FRONT, BACK, 80, 7, decision=PREVENTED),
+            total(FRONT, BACK, 81, decision=(2, "rule:look")),
+            total(FRONT, BACK, 82, decision=(1, "rule:yes")),
+            total(FRONT, BACK, 83),
+        ),
+        frame(),
+    )
+    (edge,) = drawn.edges
+    assert [(p.port, p.verdict, p.cause) for p in edge.ports] == [
+        (80, "prevent", "rule:no"),
+        (81, "alert", "rule:look"),
+        (82, "allow", "rule:yes"),
+        (83, "none", ""),
+    ]
+    first = edge.ports[0]
+    assert (first.connections, first.answered, first.refused) == (7, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "marked"),
+    [(FRONT, BACK, "front"), (FRONT, nodes.INTERNET, "front"), (NGINX, FRONT, "nginx"),
+     (nodes.INTERNET, FRONT, "front"), (PEER, BACK, "back")],
+)  # fmt: skip
+@pytest.mark.parametrize("decision", [PREVENTED, (2, "rule:look")])
+def test_an_incident_marks_who_did_it(
+    source: Node, target: Node, marked: str, decision: Decision
+) -> None:
+    seen = observed(total(source, target, decision=decision), total(IDLE, BACK, decision=(1, "r")))
+    drawn = graph(seen, frame())
+    assert {node.name for node in drawn.nodes if node.incident} == {marked}
+
+
+def test_no_budget_hides_an_incident(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RADAR_NODES_MAX", 4)
+    monkeypatch.setattr(limits, "RADAR_EDGES_MAX", 1)
+    monkeypatch.setattr(limits, "RADAR_PORTS_MAX", 1)
+    busy = [total(FRONT, node, 80, 100) for node in (BACK, NGINX, nodes.INTERNET)]
+    rare = [total(IDLE, PEER, 1, 1, decision=PREVENTED), total(IDLE, PEER, 2, 50)]
+    drawn = graph(observed(*busy, *rare), frame())
+    assert {"idle", "10.0.0.1"} <= names(drawn)
+    (edge,) = drawn.edges
+    assert [(port.port, port.verdict) for port in edge.ports] == [(1, "prevent")]
+    assert edge.more_ports == 1
+    assert drawn.hidden.edges == 3

@@ -64,3 +64,13 @@ def test_times_come_back_as_they_went(moment: int) -> None:
 def test_no_text_breaks_the_reading_of_times(text: str) -> None:
     with contextlib.suppress(Refused):
         assert windows.parse_time(text, "query.from") >= 0
+
+
+def test_a_moment_is_a_time_or_how_long_ago() -> None:
+    assert windows.parse_moment("90m", "query.since", NOW) == NOW - 90 * limits.MINUTE_MS
+    assert windows.parse_moment("999999d", "query.since", NOW) == 0
+    assert windows.parse_moment(windows.text(NOW - 7), "query.since", NOW) == NOW - 7
+    for text in ("", "m", "1s", "-1h", "soon", "٣h"):
+        with pytest.raises(Refused) as refused:
+            windows.parse_moment(text, "query.since", NOW)
+        assert refused.value.where == "query.since"
