@@ -202,8 +202,8 @@ def _digest(listed: list[tuple[ListName, Rule]], objects: tuple[NetworkObject, .
 
     An object's name and a note mean nothing, a rule's name is the cause of its decisions.
     """
-    contents = {one.name: _content(one) for one in objects}
-    contents.update({name: ("built-in", name) for name in BUILT_IN})
+    contents = {one.name: _hashed(_content(one)) for one in objects}
+    contents.update({name: _hashed(("built-in", name)) for name in BUILT_IN})
     meaning = [
         (
             where,
@@ -211,8 +211,8 @@ def _digest(listed: list[tuple[ListName, Rule]], objects: tuple[NetworkObject, .
             rule.effect,
             rule.protocol,
             sorted(rule.ports),
-            sorted(_hashed(contents[name]) for name in rule.source),
-            sorted(_hashed(contents[name]) for name in rule.destination),
+            sorted(contents[name] for name in rule.source),
+            sorted(contents[name] for name in rule.destination),
         )
         for where, rule in listed
     ]
