@@ -6,8 +6,10 @@
  *       listens.
  *
  *   connect load --address A --port P --in-flight C --seconds S
- *                [--addresses N] [--ports N] [--offset K] [--connections MAX] [--cgroup DIRECTORY]
- *       Keeps C connections in flight, for S seconds or MAX connections, whichever is over first.
+ *                [--addresses N] [--ports N] [--offset K] [--connections MAX] [--rate R]
+ *                [--cgroup DIRECTORY]
+ *       Keeps C connections in flight, for S seconds, MAX connections or until SIGTERM, whichever is
+ *       first; with --rate begins at most R a second.
  *       The i-th goes to flow K + i of the addresses times ports; without these, all go to one.
  *       With --cgroup the process first moves there. Prints one JSON object.
  *
@@ -23,6 +25,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -48,7 +51,7 @@
 
 struct options {
     const char *address, *cgroup;
-    long addresses, port, ports, in_flight, connections;
+    long addresses, port, ports, in_flight, connections, rate;
     uint64_t offset;
     double seconds;
 };
@@ -65,7 +68,8 @@ static uint32_t *latencies_ns;
 static long established, failures, in_flight;
 static uint64_t begun;
 static int first_error, poller;
-static int64_t end_ns;
+static int64_t start_ns, end_ns;
+static volatile sig_atomic_t told_to_end;
 
 static void fail(const char *format, ...)
 {
@@ -126,7 +130,21 @@ static void finish(struct slot *slot, int error)
 
 static int may_begin(void)
 {
-    return begun < (uint64_t)options.connections && failures < FAILURES_MAX && now_ns() < end_ns;
+    return begun < (uint64_t)options.connections && failures < FAILURES_MAX && !told_to_end &&
+           now_ns() < end_ns;
+}
+
+static void wait_for_turn(void)
+{
+    int64_t due_ns = start_ns + (int64_t)(begun * (uint64_t)SECOND_NS / (uint64_t)options.rate);
+    struct timespec due = {.tv_sec = due_ns / SECOND_NS, .tv_nsec = due_ns % SECOND_NS};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
+}
+
+static void end(int number)
+{
+    (void)number;
+    told_to_end = 1;
 }
 
 /* The first address of the target, port and all, in the form that connect() takes. */
@@ -171,6 +189,8 @@ static union target target_of(const union target *first, uint64_t flow)
 static void begin(struct slot *slot, const union target *first)
 {
     while (may_begin()) {
+        if (options.rate > 0)
+            wait_for_turn();
         union target to = target_of(first, options.offset + begun++);
         slot->descriptor = socket(to.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (slot->descriptor < 0)
@@ -235,11 +255,15 @@ static int load(void)
     if (latencies_ns == NULL || poller < 0)
         fail("%s", strerror(errno));
 
-    int64_t start_ns = now_ns();
+    signal(SIGTERM, end);
+    start_ns = now_ns();
     end_ns = start_ns + (int64_t)(options.seconds * 1e9);
     for (long i = 0; i < options.in_flight; i++)
         begin(&slots[i], &first);
-    while (in_flight > 0 && now_ns() < end_ns + DRAIN_NS) {
+    int64_t drained_ns = end_ns + DRAIN_NS;
+    while (in_flight > 0 && now_ns() < drained_ns) {
+        if (told_to_end && drained_ns > now_ns() + DRAIN_NS)
+            drained_ns = now_ns() + DRAIN_NS;
         struct epoll_event events[EVENTS_MAX];
         int count = epoll_wait(poller, events, EVENTS_MAX, 100);
         if (count < 0 && errno != EINTR)
@@ -327,7 +351,8 @@ static void parse(int count, char **words)
         {"port", required_argument, NULL, 'p'},      {"ports", required_argument, NULL, 'P'},
         {"offset", required_argument, NULL, 'o'},    {"in-flight", required_argument, NULL, 'f'},
         {"seconds", required_argument, NULL, 's'},   {"connections", required_argument, NULL, 'n'},
-        {"cgroup", required_argument, NULL, 'g'},    {NULL, 0, NULL, 0}};
+        {"cgroup", required_argument, NULL, 'g'},    {"rate", required_argument, NULL, 'r'},
+        {NULL, 0, NULL, 0}};
     int letter;
     while ((letter = getopt_long(count, words, "", known, NULL)) != -1) {
         switch (letter) {
@@ -340,6 +365,7 @@ static void parse(int count, char **words)
         case 's': options.seconds = atof(optarg); break;
         case 'n': options.connections = whole("connections", optarg, 1, CONNECTIONS_MAX); break;
         case 'g': options.cgroup = optarg; break;
+        case 'r': options.rate = whole("rate", optarg, 1, 1000000); break;
         default: exit(2);
         }
     }

@@ -38,15 +38,15 @@ CONTAINER_NETWORKS = (
     "fd77:2::/64",
 )
 
-_FIRST_PORT, _PORTS = 8000, 64
+FIRST_PORT, _PORTS = 8000, 64
 #: One flow each: what a service talks to all day.
-ROUTED_ONE = Target(address="10.77.2.2", port=_FIRST_PORT)
-OUTBOUND_ONE = Target(address="10.78.0.1", port=_FIRST_PORT)
-ROUTED6_ONE = Target(address="fd77:2::2", port=_FIRST_PORT)
-BRIDGED_ONE = Target(address="10.77.3.3", port=_FIRST_PORT)
+ROUTED_ONE = Target(address="10.77.2.2", port=FIRST_PORT)
+OUTBOUND_ONE = Target(address="10.78.0.1", port=FIRST_PORT)
+ROUTED6_ONE = Target(address="fd77:2::2", port=FIRST_PORT)
+BRIDGED_ONE = Target(address="10.77.3.3", port=FIRST_PORT)
 #: A million flows each: more than a run makes between two of the Defender's generations.
-ROUTED_MANY = Target(address="10.77.64.0", addresses=16_384, port=_FIRST_PORT, ports=_PORTS)
-OUTBOUND_MANY = Target(address="10.78.0.0", addresses=16_384, port=_FIRST_PORT, ports=_PORTS)
+ROUTED_MANY = Target(address="10.77.64.0", addresses=16_384, port=FIRST_PORT, ports=_PORTS)
+OUTBOUND_MANY = Target(address="10.78.0.0", addresses=16_384, port=FIRST_PORT, ports=_PORTS)
 
 _CGROUP_NAME = re.compile(r"cnnf-bench-(?P<pid>\d+)\.service\Z")
 _PLACE_NAME = re.compile(r"cnnf-bench-(?P<pid>\d+)\Z")
@@ -82,7 +82,7 @@ def estate() -> Iterator[Estate]:
         _route(client, host, server)
         _bridge(host, left, right)
         for one in (server, right):
-            cleanup.enter_context(serving(one, _FIRST_PORT, _PORTS))
+            cleanup.enter_context(serving(one, FIRST_PORT, _PORTS))
         yield Estate(client, host, left)
 
 

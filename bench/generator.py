@@ -63,38 +63,74 @@ def load(
 
     Raises BenchError when one failed: what is then measured is something else.
     """
-    command = [
-        "setpriv", "--pdeathsig", "KILL", str(_program()), "load",
-        "--address", target.address, "--addresses", str(target.addresses),
-        "--port", str(target.port), "--ports", str(target.ports),
-        "--offset", str(offset), "--in-flight", str(in_flight), "--seconds", str(seconds),
-    ]  # fmt: skip
+    more = ["--offset", str(offset)]
     if connections:
-        command += ["--connections", str(connections)]
+        more += ["--connections", str(connections)]
     if cgroup is not None:
-        command += ["--cgroup", str(cgroup)]
-    # Not in our session: a Ctrl-C is for us, who then end it.
-    process = namespace.start(
-        *command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        output, complaint = process.communicate(timeout=seconds + _SLACK_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise BenchError("the load generator did not end in time") from error
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    if process.returncode != 0:
-        raise BenchError(complaint.decode(errors="replace").strip() or "the load generator failed")
-    result = msgspec.json.decode(output, type=Load)
+        more += ["--cgroup", str(cgroup)]
+    with _started(namespace, target, in_flight, seconds, more) as process:
+        result = _result(process, seconds)
     if result.failures or not result.connections:
         raise BenchError(
             f"{result.failures} of {result.connections + result.failures} connections to "
             f"{target.address} port {target.port} failed: {result.error or 'none was made'}"
         )
     return result
+
+
+class Steady:
+    """Connections that go on until `stop`; failures are counted, not raised."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def stop(self) -> Load:
+        """End it and hear what it did. Raises BenchError when it has nothing to tell."""
+        self._process.terminate()
+        return _result(self._process, 0.0)
+
+
+@contextmanager
+def steady(
+    namespace: Namespace, target: Target, *, rate: int, seconds: float, cgroup: Path
+) -> Iterator[Steady]:
+    """`rate` connections a second, one at a time, until stopped or for `seconds`."""
+    more = ["--rate", str(rate), "--cgroup", str(cgroup)]
+    with _started(namespace, target, 1, seconds, more) as process:
+        yield Steady(process)
+
+
+@contextmanager
+def _started(
+    namespace: Namespace, target: Target, in_flight: int, seconds: float, more: list[str]
+) -> "Iterator[subprocess.Popen[bytes]]":
+    # Not in our session: a Ctrl-C is for us, who then end it.
+    process = namespace.start(
+        *("setpriv", "--pdeathsig", "KILL", str(_program()), "load"),
+        *("--address", target.address, "--addresses", str(target.addresses)),
+        *("--port", str(target.port), "--ports", str(target.ports)),
+        *("--in-flight", str(in_flight), "--seconds", str(seconds), *more),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def _result(process: "subprocess.Popen[bytes]", seconds: float) -> Load:
+    try:
+        output, complaint = process.communicate(timeout=seconds + _SLACK_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise BenchError("the load generator did not end in time") from error
+    if process.returncode != 0:
+        raise BenchError(complaint.decode(errors="replace").strip() or "the load generator failed")
+    return msgspec.json.decode(output, type=Load)
 
 
 def _program() -> Path:

@@ -1,11 +1,13 @@
 """cnnf as a user runs it: `cnnf up --enable` on one namespace, in a directory of its own."""
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.lab.netns import Namespace
 
@@ -26,15 +28,26 @@ _IDLE_STEP_SECONDS = 0.1
 class Product:
     """A running `cnnf up`."""
 
-    def __init__(self, namespace: Namespace, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    def __init__(
+        self, namespace: Namespace, process: "subprocess.Popen[bytes]", log: Path, data: Path
+    ) -> None:
         self._namespace = namespace
         self._process = process
         self._log = log
+        self._data = data
 
     @property
     def pid(self) -> int:
         """The process of `cnnf up`."""
         return self._process.pid
+
+    def radar(self, view: str) -> Any:
+        """What `cnnf radar --json` shows of "containers" or "hosts"."""
+        text = self._namespace.run(
+            *(sys.executable, "-m", "cnnf", "radar", "--json", "--view", view),
+            *("--data-dir", str(self._data)),
+        )
+        return json.loads(text)
 
     def check(self) -> None:
         """Raises BenchError when it has ended."""
@@ -88,7 +101,7 @@ def product(
         )  # fmt: skip
     try:
         _wait_for_sign(process, log)
-        yield Product(namespace, process, log)
+        yield Product(namespace, process, log, place / "data")
     finally:
         process.terminate()
         try:

@@ -6,11 +6,12 @@ from bench.benchmark import Benchmark
 from bench.connections import BENCHMARK as CONNECTIONS
 from bench.errors import BenchError
 from bench.idle import BENCHMARK as IDLE
+from bench.switching import BENCHMARK as SWITCH
 
 
 def benchmarks() -> tuple[Benchmark, ...]:
     """All of them, in the order in which they run."""
-    return (CONNECTIONS, IDLE)
+    return (CONNECTIONS, SWITCH, IDLE)
 
 
 def chosen(known: Sequence[Benchmark], names: Sequence[str]) -> list[tuple[Benchmark, list[str]]]:

@@ -68,7 +68,7 @@ def test_it_is_precise_when_all_that_decide_are() -> None:
     _round(series, cnnf=90, none=100, none_again=100)
     assert series.precise()
     seeded = random.Random(1)
-    for _ in range(PAIRS_ENOUGH):
+    for _ in range(4 * PAIRS_ENOUGH):
         _round(series, cnnf=90, none=100, none_again=100 * seeded.uniform(0.5, 1.5))
     assert not series.precise()
 
