@@ -44,6 +44,8 @@ _OBJECT = ("name", "type", "values", "clusters", "namespaces", "hosts", "labels"
 _QUALIFIERS = ("clusters", "namespaces", "hosts")
 _RULE = ("name", "source", "destination", "ports", "protocol", "effect", "enabled", "note")
 _LABEL = ("in", "not in", "exists")
+#: Every key that the form has, but the names of labels.
+KEYS = frozenset((*_TOP, *LISTS, *_OBJECT, *_RULE, *_LABEL))
 
 _NO_FIELDS: dict[str, Node] = {}
 
@@ -64,7 +66,8 @@ class _PolicyReader(Reader):
         #: None for an object that can't be read: told once, not again by each rule that names it.
         self._kinds: dict[str, ObjectKind | None] = dict(BUILT_IN)
         self._spellings = {name.lower(): name for name in BUILT_IN}
-        self._objects_whole = True
+        #: Whether every object's name is known; one that can't be read may be what a rule names.
+        self._all_named = True
         self._named: dict[tuple[str, str], Text] = {}
         self._values = 0
 
@@ -77,9 +80,10 @@ class _PolicyReader(Reader):
             self.note(root, f"a policy without apiVersion: write `apiVersion: {API_VERSION}`")
         objects: tuple[NetworkObject, ...] = ()
         if "networkObjects" in top and not is_nothing(top["networkObjects"]):
-            objects, self._objects_whole = self._long_list(
-                top["networkObjects"], "networkObjects", limits.OBJECTS_MAX, self._object
-            )
+            node = top["networkObjects"]
+            objects = self._long_list(node, "networkObjects", limits.OBJECTS_MAX, self._object)
+            named = len(self._kinds) - len(BUILT_IN)
+            self._all_named = isinstance(node, Items) and named == len(node.items)
         lists: dict[str, Node] = {}
         if "rules" in top and not is_nothing(top["rules"]):
             lists = self.tried(lambda: self.fields(top["rules"], "rules", LISTS, ()), _NO_FIELDS)
@@ -88,7 +92,7 @@ class _PolicyReader(Reader):
         for where in LISTS:
             if where in lists and not is_nothing(lists[where]):
                 read = partial(self._rule, where)
-                rules[where], _ = self._long_list(lists[where], where, left, read)
+                rules[where] = self._long_list(lists[where], where, left, read)
                 left -= len(rules[where])
         self.finish()
         return Policy(
@@ -97,11 +101,11 @@ class _PolicyReader(Reader):
 
     def _long_list(
         self, node: Node, what: str, most: int, read: Callable[[Node], Value]
-    ) -> tuple[tuple[Value, ...], bool]:
-        """A list that may be empty, and whether all of it could be read."""
+    ) -> tuple[Value, ...]:
+        """What can be read of a list that may be empty."""
         if isinstance(node, Items) and not node.items:
-            return (), True
-        return self.tried(lambda: self.some(self.items(node, what, most), read), ((), False))
+            return ()
+        return self.tried(lambda: self.some(self.items(node, what, most), read), ())
 
     # Network objects.
 
@@ -220,7 +224,7 @@ class _PolicyReader(Reader):
         return self.texts(node, side, limits.SIDE_OBJECTS_MAX, self._known)
 
     def _known(self, name: str) -> None:
-        if name in self._kinds or not self._objects_whole:
+        if name in self._kinds or not self._all_named:
             return
         near = self._spellings.get(name.lower())
         hint = f"write {near!r}" if near else "add it to `networkObjects`"

@@ -125,22 +125,20 @@ class Reader:
 
     def each(self, parts: Sequence[Part], read: Callable[[Part], Value]) -> tuple[Value, ...]:
         """All parts, read. Raises Unreadable after the last one if any was."""
-        found, whole = self.some(parts, read)
-        if not whole:
+        found = self.some(parts, read)
+        if len(found) < len(parts):
             raise Unreadable
         return found
 
-    def some(
-        self, parts: Sequence[Part], read: Callable[[Part], Value]
-    ) -> tuple[tuple[Value, ...], bool]:
-        """What could be read of the parts, and whether that is all of them."""
+    def some(self, parts: Sequence[Part], read: Callable[[Part], Value]) -> tuple[Value, ...]:
+        """What can be read of the parts."""
         found = []
         for part in parts:
             try:
                 found.append(read(part))
             except Unreadable:
                 continue
-        return tuple(found), len(found) == len(parts)
+        return tuple(found)
 
     def tried(self, read: Callable[[], Value], otherwise: Other) -> Value | Other:
         """What is read, or what stands for it until the problems are raised."""

@@ -57,7 +57,7 @@ def decided(
     return evaluate(COMPILED, source, destination, port, protocol)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(policies(), SIDES, SIDES, PORTS, st.sampled_from(("tcp", "udp")))
 def test_decisions_are_those_of_the_reference(
     policy: Policy,
