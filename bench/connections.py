@@ -7,17 +7,10 @@ kind shows what the method says of two things that are the same: a ratio means n
 one's distance from 1.
 """
 
-import itertools
-import random
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-
-import msgspec
+from collections.abc import Sequence
 
 from bench import estate as estates
-from bench import generator
+from bench import field, generator
 from bench.benchmark import Benchmark, Tell
 from bench.contestants import (
     CNNF,
@@ -27,63 +20,15 @@ from bench.contestants import (
     NONE,
     NONE_AGAIN,
     OPENSNITCH,
-    RIVALS,
-    Contestant,
-    left_out,
-    standing,
 )
-from bench.errors import BenchError
-from bench.estate import Estate
-from bench.generator import Load
+from bench.field import Case
 from bench.rows import Row, Target
-from bench.series import Comparison, Series
+from bench.series import Comparison
 
 NAME = "connect"
 
-#: Slots of known flows are short so that what disturbs one disturbs its neighbours too, and long
-#: enough for thousands of connections: a p99 stands on 20 of them or more.
-_SLOT_SECONDS = 0.15
-#: First-seen connections a slot, by how many are in flight: some 0.4 s, so that a Defender works
-#: on the first of them while the last are made.
-_FRESH = {1: 3_000, 64: 8_000}
-#: The slowest contestant makes no more than a thousand a second: its slot ends by time.
-_FRESH_SLOT_SECONDS = 1.0
-#: The first start of a service, and of settings on their way from the Console.
-_WARM_SECONDS = 15.0
-#: Flows a case is tried with until it goes as it should.
-_WARM_FLOWS = 200
-#: What taking the estates down needs of the time.
-_END_SECONDS = 6.0
-#: So many rounds are made whatever the time, so that there is a figure at all.
-_ROUNDS_LEAST = 3
 #: Pairs of what is only there to be looked at: enough for an interval.
 _RIVAL_PAIRS = 6
-
-#: At most this share of connections that should be remembered may reach a packet loop: each new
-#: generation asks once more about what is in flight. And at least this share of the others must.
-_ASKED_KNOWN_MOST = 0.10
-_ASKED_FRESH_LEAST = 0.90
-
-
-class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One way of connecting. With `fresh` each goes to a flow that was never seen before.
-
-    `way` says where from: "routed" and "routed6" from the client, "outbound" from the host itself,
-    "bridged" from the bridge's left end.
-    """
-
-    name: str
-    way: str
-    target: generator.Target
-    in_flight: int
-    fresh: bool
-    seconds: float
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def contestants(self) -> frozenset[str]:
-        """All that take part."""
-        return frozenset(name for one in self.comparisons for name in (one.of, one.against))
 
 
 def _known(way: str, target: generator.Target, in_flight: int, seconds: float) -> Case:
@@ -125,159 +70,17 @@ def _first(way: str, target: generator.Target, in_flight: int, seconds: float) -
 
 
 _CASES = (
-    *(_known("routed", estates.ROUTED_ONE, in_flight, 25.0) for in_flight in (1, 64)),
-    *(_known("outbound", estates.OUTBOUND_ONE, in_flight, 25.0) for in_flight in (1, 64)),
+    *(_known("routed", estates.ROUTED_ONE, in_flight, 22.0) for in_flight in (1, 64)),
+    *(_known("outbound", estates.OUTBOUND_ONE, in_flight, 22.0) for in_flight in (1, 64)),
     *(_known("routed6", estates.ROUTED6_ONE, in_flight, 10.0) for in_flight in (1, 64)),
     *(_known("bridged", estates.BRIDGED_ONE, in_flight, 10.0) for in_flight in (1, 64)),
-    *(_first("routed", estates.ROUTED_MANY, in_flight, 45.0) for in_flight in (1, 64)),
-    *(_first("outbound", estates.OUTBOUND_MANY, in_flight, 45.0) for in_flight in (1, 64)),
+    *(_first("routed", estates.ROUTED_MANY, in_flight, 40.0) for in_flight in (1, 64)),
+    *(_first("outbound", estates.OUTBOUND_MANY, in_flight, 40.0) for in_flight in (1, 64)),
 )
 
 
-class _Field:
-    """The estates and what runs in them, by contestant."""
-
-    def __init__(
-        self,
-        estates_: Mapping[str, Estate],
-        running: Mapping[str, Contestant],
-        cgroup: Path,
-    ) -> None:
-        self._estates = estates_
-        self._running = running
-        self._cgroup = cgroup
-        self._flows = itertools.count(step=max(_FRESH.values()))
-
-    @property
-    def contestants(self) -> frozenset[str]:
-        """All that are here."""
-        return frozenset(self._running)
-
-    def warm_up(self, cases: Iterable[Case]) -> None:
-        """Wait until cnnf judges, and remembers what it is to remember. Raises BenchError."""
-        deadline = time.monotonic() + _WARM_SECONDS
-        for case in cases:
-            connections = _WARM_FLOWS if case.fresh else 0
-            while True:
-                flow = next(self._flows)
-                load, asked = self._slot(case, CNNF, flow, connections)
-                if _as_meant(case, asked / load.connections):
-                    break
-                if time.monotonic() > deadline:
-                    raise BenchError(f"{case.name}: cnnf does not treat connections as it should")
-                time.sleep(0.1)
-        self._running[CNNF].rest(1)
-        for case in cases:
-            if MINIMAL in case.contestants:
-                self._try_minimal(case)
-
-    def _try_minimal(self, case: Case) -> None:
-        """Raises BenchError when the minimal loop is not asked, or does not remember."""
-        flow = next(self._flows)
-        for first in (True, False):
-            load, asked = self._slot(case, MINIMAL, flow, _WARM_FLOWS)
-            share = asked / load.connections
-            if share < _ASKED_FRESH_LEAST if first else share > _ASKED_KNOWN_MOST:
-                raise BenchError(f"{case.name}: the minimal loop was asked about {share:.0%}")
-
-    def round(self, case: Case, order: Sequence[str], series: Series) -> None:
-        """One slot in the estate of each of these."""
-        loads: dict[str, Load] = {}
-        asked, flow = 0, next(self._flows)
-        connections = _FRESH[case.in_flight] if case.fresh else 0
-        for name in order:
-            loads[name], count = self._slot(case, name, flow, connections)
-            self._running[name].rest(loads[name].connections if case.fresh else 0)
-            self._running[name].check()
-            share = count / loads[name].connections
-            if case.fresh and name not in (NONE, NONE_AGAIN) and share < _ASKED_FRESH_LEAST:
-                raise BenchError(f"{case.name}: {name} was asked about {share:.1%} only")
-            if name == CNNF:
-                asked = count
-        series.add(loads, asked, loads[CNNF].connections)
-
-    def _slot(self, case: Case, name: str, flow: int, connections: int) -> tuple[Load, int]:
-        """Its load, and how many packets the kernel put into a queue meanwhile."""
-        estate = self._estates[name]
-        before = estate.asked()
-        starts = {"outbound": estate.host, "bridged": estate.left}
-        load = generator.load(
-            starts.get(case.way, estate.client),
-            case.target,
-            in_flight=case.in_flight,
-            seconds=_FRESH_SLOT_SECONDS if case.fresh else _SLOT_SECONDS,
-            connections=connections,
-            offset=flow if case.fresh else 0,
-            cgroup=self._cgroup if case.way == "outbound" else None,
-        )
-        return load, estate.asked() - before
-
-
 def _measure(cases: Sequence[str], deadline: float, tell: Tell) -> list[Row]:
-    wanted = [case for case in _CASES if case.name in cases]
-    rows: list[Row] = []
-    tell("building the estates and starting what is compared")
-    with ExitStack() as stack:
-        cgroup = stack.enter_context(estates.service_cgroup())
-        directory = stack.enter_context(estates.place())
-        field = _field(stack, wanted, directory, cgroup, tell)
-        field.warm_up(wanted)
-        left = sum(case.seconds for case in wanted)
-        for index, case in enumerate(wanted):
-            now = time.monotonic()
-            until = now + (deadline - _END_SECONDS - now) * case.seconds / left
-            left -= case.seconds
-            rows += _measure_case(field, case, until, f"{index + 1}/{len(wanted)}", tell)
-        tell("taking everything down")
-    return rows
-
-
-def _field(
-    stack: ExitStack, cases: Sequence[Case], directory: Path, cgroup: Path, tell: Tell
-) -> _Field:
-    made: dict[str, Estate] = {}
-    running: dict[str, Contestant] = {}
-    for name in sorted(frozenset[str]().union(*(case.contestants for case in cases))):
-        reason = left_out(name)
-        if reason:
-            tell(f"left out: {name}: {reason}", last=True)
-            continue
-        estate = stack.enter_context(estates.estate())
-        place = directory / name
-        place.mkdir()
-        try:
-            running[name] = stack.enter_context(standing(name, estate.host, place))
-        except BenchError as error:
-            if name not in RIVALS:
-                raise
-            tell(f"left out: {name}: {error}", last=True)
-        else:
-            made[name] = estate
-    return _Field(made, running, cgroup)
-
-
-def _measure_case(field: _Field, case: Case, until: float, where: str, tell: Tell) -> list[Row]:
-    comparisons = [one for one in case.comparisons if {one.of, one.against} <= field.contestants]
-    series = Series(comparisons)
-    # Seeded by the case: a second run has the same orders.
-    orders = random.Random(case.name)
-    while series.rounds < _ROUNDS_LEAST or (time.monotonic() < until and not series.precise()):
-        order = sorted(series.wanted())
-        orders.shuffle(order)
-        field.round(case, order, series)
-        rate = series.ratio(comparisons[0], "rate").median
-        tell(f"{where} {NAME}-{case.name}: {series.rounds} rounds, rate {rate:.3f}")
-    if not _as_meant(case, series.asked):
-        expected = "all" if case.fresh else "none but a few"
-        raise BenchError(
-            f"{case.name}: {series.asked:.1%} of the connections reached a packet loop, "
-            f"where {expected} should have: this is not what the figure is about"
-        )
-    return series.rows(f"{NAME}-{case.name}", asked_by=CNNF)
-
-
-def _as_meant(case: Case, share: float) -> bool:
-    return share >= _ASKED_FRESH_LEAST if case.fresh else share <= _ASKED_KNOWN_MOST
+    return field.measured(NAME, [case for case in _CASES if case.name in cases], deadline, tell)
 
 
 BENCHMARK = Benchmark(

@@ -7,18 +7,25 @@ from typing import Protocol
 
 from tests.lab.netns import Namespace
 
-from bench import minimal, rivals
+from bench import minimal, policies, rivals
 from bench import product as products
-from bench.estate import CONTAINER_NETWORKS
+from bench.estate import CONTAINER_NETWORKS, OUTBOUND_MANY, SERVICES
 
 CNNF, NONE, NONE_AGAIN = "cnnf", "none", "none-again"
 MINIMAL, MINIMAL_AGAIN = "minimal", "minimal-again"
 NETFILTERQUEUE, OPENSNITCH = "netfilterqueue", "opensnitch"
+NOTHING = frozenset({NONE, NONE_AGAIN})
+#: cnnf with policies: (rules, known endpoints).
+RULES_FEW, RULES_FEW_AGAIN, RULES_MANY = "rules-10", "rules-10-again", "rules-10000"
+_POLICIES = {RULES_FEW: (10, 10), RULES_FEW_AGAIN: (10, 10), RULES_MANY: (10_000, 99_990)}
+PRODUCTS = frozenset({CNNF, *_POLICIES})
 #: Those that a run does without where they are not to be had.
 RIVALS = (NETFILTERQUEUE, OPENSNITCH)
 
 #: How long cnnf may take to name and report what a slot of first-seen flows has left it to do.
 SETTLE_SECONDS = 3.0
+#: Reading 10,000 rules and 100,000 values, and making tables of them.
+_POLICY_START_SECONDS = 180.0
 #: The minimal loop's set is emptied before it is full: then it would save itself the remembering.
 _FLOWS_KEPT = 65_536
 
@@ -99,6 +106,28 @@ def _cnnf(namespace: Namespace, directory: Path) -> Iterator[Contestant]:
         yield _Cnnf(running)
 
 
+def _with_policy(name: str) -> "_Start":
+    rules, known = _POLICIES[name]
+
+    @contextmanager
+    def start(namespace: Namespace, directory: Path) -> Iterator[Contestant]:
+        file = directory / "policy.yaml"
+        text = policies.policy(
+            SERVICES, rules, known, OUTBOUND_MANY.address, OUTBOUND_MANY.addresses
+        )
+        file.write_text(text)
+        with products.product(
+            namespace,
+            directory,
+            CONTAINER_NETWORKS,
+            options=("--policy", str(file)),
+            start_seconds=_POLICY_START_SECONDS,
+        ) as running:
+            yield _Cnnf(running)
+
+    return start
+
+
 @contextmanager
 def _minimal(namespace: Namespace, directory: Path) -> Iterator[Contestant]:
     with minimal.minimal_loop(namespace) as running:
@@ -117,7 +146,8 @@ def _opensnitch(namespace: Namespace, directory: Path) -> Iterator[Contestant]:
         yield _Nothing()
 
 
-_STARTS: dict[str, Callable[[Namespace, Path], AbstractContextManager[Contestant]]] = {
+_Start = Callable[[Namespace, Path], AbstractContextManager[Contestant]]
+_STARTS: dict[str, _Start] = {
     CNNF: _cnnf,
     NONE: _nothing,
     NONE_AGAIN: _nothing,
@@ -125,4 +155,5 @@ _STARTS: dict[str, Callable[[Namespace, Path], AbstractContextManager[Contestant
     MINIMAL_AGAIN: _minimal,
     NETFILTERQUEUE: _netfilterqueue,
     OPENSNITCH: _opensnitch,
+    **{name: _with_policy(name) for name in _POLICIES},
 }

@@ -48,7 +48,11 @@ BRIDGED_ONE = Target(address="10.77.3.3", port=FIRST_PORT)
 ROUTED_MANY = Target(address="10.77.64.0", addresses=16_384, port=FIRST_PORT, ports=_PORTS)
 OUTBOUND_MANY = Target(address="10.78.0.0", addresses=16_384, port=FIRST_PORT, ports=_PORTS)
 
+#: What this run's services are called, as a pattern of a policy.
+SERVICES = "cnnf-bench-*"
 _CGROUP_NAME = re.compile(r"cnnf-bench-(?P<pid>\d+)\.service\Z")
+#: The queues of the namespace that the reading thread is in.
+_QUEUES = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
 _PLACE_NAME = re.compile(r"cnnf-bench-(?P<pid>\d+)\Z")
 #: A cgroup is empty a moment after its last process was reaped.
 _CGROUP_SECONDS = 2.0
@@ -64,7 +68,8 @@ class Estate:
 
     def asked(self) -> int:
         """How many packets the kernel has put into queues on the host so far."""
-        lines = self.host.run("cat", "/proc/net/netfilter/nfnetlink_queue").splitlines()
+        with self.host.entered():
+            lines = _QUEUES.read_text().splitlines()
         # nfnetlink_queue.c, seq_show: the eighth column is the last packet's number.
         return sum(int(line.split()[7]) for line in lines)
 

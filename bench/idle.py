@@ -25,10 +25,10 @@ from bench.rows import Row, Target, single
 NAME = "idle"
 _CONTAINERS = 50
 _CASE = f"containers-{_CONTAINERS}"
-_SECONDS = 90.0
+_SECONDS = 70.0
 
 #: The least and the most time that is looked at: at 1 % of a core, 30 s are 30 ticks of 10 ms.
-_WINDOW_SECONDS = (10.0, 40.0)
+_WINDOW_SECONDS = (10.0, 30.0)
 #: What starting the containers has left to do is done by then: models, names, the first batches.
 _SETTLE_SECONDS = 10.0
 _END_SECONDS = 12.0

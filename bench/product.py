@@ -81,6 +81,7 @@ def product(
     *,
     docker_socket: Path | None = None,
     options: tuple[str, ...] = (),
+    start_seconds: float = _START_SECONDS,
 ) -> Iterator[Product]:
     """Start cnnf, enabled, on a namespace; stop it at the end. Raises BenchError."""
     log = place / "cnnf.log"
@@ -100,7 +101,7 @@ def product(
             start_new_session=True,
         )  # fmt: skip
     try:
-        _wait_for_sign(process, log)
+        _wait_for_sign(process, log, start_seconds)
         yield Product(namespace, process, log, place / "data")
     finally:
         process.terminate()
@@ -111,8 +112,8 @@ def product(
             process.wait()
 
 
-def _wait_for_sign(process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+def _wait_for_sign(process: "subprocess.Popen[bytes]", log: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
     while _SIGN not in log.read_text(errors="replace"):
         if process.poll() is not None or time.monotonic() > deadline:
             raise BenchError(f"cnnf up did not start:\n{_end_of(log)}")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bench.benchmark import Benchmark
 from bench.connections import BENCHMARK as CONNECTIONS
+from bench.decision import BENCHMARK as DECISION
 from bench.errors import BenchError
 from bench.idle import BENCHMARK as IDLE
 from bench.switching import BENCHMARK as SWITCH
@@ -11,7 +12,7 @@ from bench.switching import BENCHMARK as SWITCH
 
 def benchmarks() -> tuple[Benchmark, ...]:
     """All of them, in the order in which they run."""
-    return (CONNECTIONS, SWITCH, IDLE)
+    return (CONNECTIONS, DECISION, SWITCH, IDLE)
 
 
 def chosen(known: Sequence[Benchmark], names: Sequence[str]) -> list[tuple[Benchmark, list[str]]]:
