@@ -76,7 +76,7 @@ class _PolicyReader(Reader):
         top = self.tried(lambda: self.fields(root, "a policy", _TOP, ()), _NO_FIELDS)
         if "apiVersion" in top:
             self.tried(lambda: self.choice(top["apiVersion"], "apiVersion", (API_VERSION,)), "")
-        elif not self.problems:
+        elif top is not _NO_FIELDS:
             self.note(root, f"a policy without apiVersion: write `apiVersion: {API_VERSION}`")
         objects: tuple[NetworkObject, ...] = ()
         if "networkObjects" in top and not is_nothing(top["networkObjects"]):
@@ -153,7 +153,7 @@ class _PolicyReader(Reader):
         return self.each(pairs, lambda pair: self._label(*pair))
 
     def _label(self, key: Text, node: Node) -> LabelTest:
-        what = f"label {key.text:.80}"
+        what = f"label {key.text!r:.80}"
         if isinstance(node, Fields):
             before = self.problems
             fields = self.fields(node, what, _LABEL, ())

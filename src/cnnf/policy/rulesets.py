@@ -3,7 +3,7 @@
 The Defender's tables hold these numbers and decide with the same functions.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from cnnf.policy.errors import InvalidValueError
@@ -34,14 +34,6 @@ def decide(sources: int, destinations: int, ports: int, protocol: int, judging: 
     `judging` is the list that judges (`Compiled.list_rules`).
     """
     return first_match(judging & protocol & ports & sources & destinations)
-
-
-def places(rules: int) -> Iterator[int]:
-    """The numbers of the rules in a set, in order."""
-    while rules:
-        lowest = rules & -rules
-        yield lowest.bit_length() - 1
-        rules ^= lowest
 
 
 class _Tally:

@@ -204,15 +204,15 @@ def test_a_policy_may_have_nothing_in_it(text: str) -> None:
         ),
         (
             "{name: b, type: host, values: [h], labels: {a: true}}",
-            '4:52: `label a`: a truth value where a text is due: write "true", quoted',
+            "4:52: `label 'a'`: a truth value where a text is due: write \"true\", quoted",
         ),
         (
             "{name: b, type: host, values: [h], labels: {a: {is: b}}}",
-            "4:53: unknown key 'is' in label a: write one of in, not in or exists",
+            "4:53: unknown key 'is' in label 'a': write one of in, not in or exists",
         ),
         (
             "{name: b, type: host, values: [h], labels: {a: {in: [b], exists: true}}}",
-            "4:52: label a: write exactly one of in, not in or exists",
+            "4:52: label 'a': write exactly one of in, not in or exists",
         ),
         (
             "{name: b, type: host, values: [h], labels: {a: {in: []}}}",
