@@ -11,12 +11,14 @@ import tokenize
 from pathlib import Path
 
 import cnnf.console.limits
+import cnnf.policy.limits
 import cnnf.protocol.limits
 from cnnf.console.api.applications import document
 
 _PROGRAMS = (
     ("The Console", cnnf.console.limits),
     ("Between Defender and Console", cnnf.protocol.limits),
+    ("A policy", cnnf.policy.limits),
 )
 _HEAD = """\
 # Limits
