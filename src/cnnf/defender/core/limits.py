@@ -20,6 +20,9 @@ CGROUP_LEVELS = 6
 #: Packets the loop reads before it answers: bounds how long the first of a burst waits (~1 ms).
 LOOP_BURST_MAX = 64
 
+#: Bytes of one message of a queue: 512 of the packet and at most ~300 of attributes about it.
+PACKET_MESSAGE_BYTES = 2_048
+
 #: Distinct flows a loop holds between two reports; at the bound it reports at once.
 LOOP_FLOWS_MAX = 8_192
 
@@ -29,6 +32,9 @@ REPORT_FLOWS_MAX = 500
 #: How long a loop keeps counts before it reports them, and the least time between two reports.
 REPORT_INTERVAL_MS = 250
 REPORT_SPACING_MS = 20
+
+#: How often a loop says at least that it lives: the watchdog wants it every 500 ms.
+PULSE_INTERVAL_MS = 400
 
 #: A SYN from a cgroup that tells no service is held until the daemon has found its process, which
 #: takes a millisecond: a client that lives two milliseconds is gone otherwise. At most so long, and
@@ -42,10 +48,6 @@ LOG_AT_ONCE_PER_SECOND = 200
 #: Least time between two switches because an address got another owner: starting a hundred
 #: containers is then ten switches of ~40 ms, not a hundred.
 OWNER_SWITCH_SPACING_SECONDS = 0.5
-
-#: Seconds between two generations, and the longest (docs: "at least once a minute").
-SWITCH_INTERVAL_SECONDS = 10.0
-SWITCH_INTERVAL_SECONDS_MAX = 60.0
 
 #: Flows kept for the next batch; ~400 bytes each. Beyond it new flows are dropped and counted.
 PENDING_FLOWS_MAX = 50_000
@@ -76,9 +78,27 @@ HEARTBEAT_SECONDS = 10.0
 #: Seconds between looks at which services run.
 SERVICES_INTERVAL_SECONDS = 5.0
 
-#: A dump that was interrupted by somebody's change is read again, whole, at most so often. A change
-#: every second and dumps of 0.9 s (100,000 elements) leave one in ten whole; ten such tries are 9 s,
-#: less than the time between two generations.
+#: Decisions a judge keeps, by whom the ends may be: ~200 bytes each. At the bound it starts anew,
+#: which costs one evaluation (some µs) for each.
+JUDGE_CACHE_MAX = 65_536
+
+#: How long a SYN from or to a container that discovery has not told of yet is held, where a rule
+#: could matter to it: Docker announces a container within ~50 ms. Longer, and the client's own
+#: retry after 1 s would come to a queue that is still full of the first ones.
+CONTAINER_WAIT_MS = 300
+
+#: Packets held at once, for whatever reason; ~700 bytes each. Beyond it they are judged by what is
+#: known, or dropped when failing closed.
+HELD_PACKETS_MAX = 1_024
+
+#: While host rules are in force, who sends decides whether a SYN may pass: hold it longer and more
+#: often than for a mere name.
+HOLD_FOR_RULES_MS = 50
+HOLDS_FOR_RULES_PER_SECOND_MAX = 1_000
+
+#: A dump that was interrupted by somebody's change is read again, whole, at most so often. A
+#: change every second and dumps of 0.9 s (100,000 elements) leave one in ten whole; ten such tries
+#: are 9 s, less than the time between two generations.
 DUMP_TRIES_MAX = 10
 
 #: Changes to the firewall that wait to be told, and how long they wait for our own programs' pids
@@ -90,3 +110,91 @@ RULESET_SETTLE_MS = 20
 #: What a cut tells one by one (failures, connections that only pass); the rest is counted. A rule
 #: cuts a handful as a rule, and a sentence each is all a person reads.
 CUT_SHOWN_MAX = 100
+
+#: Versions of the tables whose rules can still be named: loops report within a quarter of a second,
+#: and the tables change with the policy or the mode, not with every container.
+TABLES_REMEMBERED_MAX = 8
+
+#: Decisions of rules about flows that the kernel remembers; ~300 bytes each. Beyond it the oldest
+#: are forgotten: what the kernel counts for them is then told without its cause.
+DECISIONS_KEPT_MAX = 50_000
+
+#: Flows that were asked about more or less often than the loops have told of yet; ~200 bytes each.
+#: Beyond it the oldest are forgotten: what a dead loop missed of them makes no edge.
+MISSED_FLOWS_MAX = 50_000
+
+#: Flows whose answers are still to be told apart by who asked; ~300 bytes each. Beyond it the
+#: oldest are forgotten, and late answers count for the host.
+ANSWERS_AWAITED_MAX = 20_000
+
+#: The longest that tables may ask to hold a packet: TCP tries again after a second, and a flow of
+#: held packets must not fill the room for them.
+HOLD_MS_MAX = 10_000
+
+#: One order to a loop; the socket's buffer allows 208 KiB unless it is enlarged.
+ORDER_BYTES_MAX = 1_048_576
+
+#: Tables of 10,000 rules, of which 5,000 take any port, between 20,000 ports: 20,000 sets of 800
+#: bytes are 16 MB. Larger ones are refused, and the loop goes on with those it has.
+TABLES_BYTES_MAX = 67_108_864
+#: A set of rules is 1,024 words of 64 at most.
+TABLE_RULES_MAX = 65_536
+#: What tables may hold at most; ~40 bytes each in a loop, so 20 MB in all at every bound. Tables or
+#: changes beyond it are refused, and counted as undecodable.
+TABLE_CLASSES_MAX = 262_144
+TABLE_STRETCHES_MAX = 1_048_576
+TABLE_ADDRESSES_MAX = 262_144
+TABLE_LISTENERS_MAX = 65_536
+TABLE_CGROUPS_MAX = 65_536
+TABLE_NETWORKS_MAX = 1_024
+TABLE_HOST_ADDRESSES_MAX = 4_096
+
+#: Candidates behind one address; two such ends are 4,096 pairs to judge, ~400 µs in a loop, once.
+ADDRESS_CANDIDATES_MAX = 64
+
+#: A loop shows that it lives at least twice a second; one that has not for so long is stuck and is
+#: killed. Looked at four times a second, so that packets pass again within two seconds.
+LOOP_STUCK_SECONDS = 1.5
+PULSE_CHECK_SECONDS = 0.25
+
+#: One report at most; ~80 bytes a flow.
+RECORD_BYTES_MAX = 1 << 20
+
+#: Seconds between two readings of the kernel's counters, and the share of time that they may take:
+#: 100,000 flows are read in a second or two, so then every minute.
+COUNT_INTERVAL_SECONDS = 2.0
+COUNT_TIME_SHARE = 0.04
+
+#: A generation's end at the latest: remembered flows are judged anew, and who connects is looked at
+#: again.
+GENERATION_SECONDS_MAX = 60.0
+
+#: The firewall is looked at after somebody has changed it, at most so often; and every so many
+#: seconds in any case, since the kernel does not promise to tell.
+RESTORE_SPACING_SECONDS = 1.0
+RESTORE_INTERVAL_SECONDS = 4.0
+
+#: A condition about something that has happened and is over stands so long.
+CONDITION_LINGER_SECONDS = 600.0
+
+#: How often the policy file is looked at, and its biggest size that is read.
+POLICY_FILE_SECONDS = 1.0
+
+#: A dump that was interrupted by somebody's change is read again, whole, at most so often. A change
+#: every second and dumps of 0.9 s (100,000 elements) leave one in ten whole; ten such tries are 9 s,
+#: less than the time between two generations.
+DUMP_TRIES_MAX = 10
+
+#: Changes to the firewall that wait to be told, and how long they wait for our own programs' pids
+#: to be known: a program is known within a millisecond of its start. Beyond the bound what follows
+#: is told as one change that nobody is named for.
+RULESET_CHANGES_MAX = 256
+RULESET_SETTLE_MS = 20
+
+#: Conflicts with other programs' rules that are told one by one, and the characters of a rule that
+#: are shown; a rule set that marks packets has a handful, a generated one thousands alike.
+CONFLICTS_MAX = 32
+CONFLICT_CHARS_MAX = 200
+
+#: Descriptors looked at to find whose a netlink socket is: 0.5 s at 5 µs each.
+CONFLICT_DESCRIPTORS_MAX = 100_000

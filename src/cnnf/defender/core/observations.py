@@ -1,26 +1,30 @@
 """What a packet loop tells the daemon, and what the daemon tells a loop: values and their bytes.
 
 They pass over a socket pair of records (SOCK_SEQPACKET) between two processes of one program
-version, so there is no version window; the codec checks form and bounds all the same.
+version, so there is no version window; the codec checks form and bounds all the same. An order is
+an array whose first element is its number (`tag`).
 """
 
 import msgspec
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
-    """SYNs of one flow that a loop has answered since its last report.
+    """SYNs of one flow that a loop has answered alike since its last report.
 
     Addresses are packed. `cgroup` and `inode` belong to the local socket of an outgoing flow (0:
     not known, or the flow is not the host's own). `source_port` is an example's. Milliseconds
-    since the epoch.
+    since the epoch. `rule` decided (-1: none did), `effect` is that decision's.
     """
 
     hook: int
+    protocol: int
     source: bytes
     destination: bytes
     port: int
     cgroup: int
     inode: int
+    effect: int
+    rule: int
     uid: int
     source_port: int
     count: int
@@ -29,36 +33,72 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True):
-    """What a loop says: the generation it uses, flows, and its own counters since its start.
+    """What a loop says: the generation and tables it uses, flows, its own counters since its start.
 
-    `held` is not 0 when packets of these flows are held until the daemon has looked at who sends
-    them, which it confirms by this number.
+    `rule` of every flow is one of the tables of this `version`: a loop reports before it takes
+    others. `held` is not 0 when packets of these flows are held until the daemon has looked at who
+    sends them, which it confirms by this number. `dropped` counts packets that could not be judged
+    and were not let through.
     """
 
     generation: int
+    version: int
     flows: list[Seen]
     packets: int
     undecodable: int
     unaccounted: int
+    dropped: int
     held: int = 0
 
 
-class Order(msgspec.Struct, frozen=True, array_like=True):
-    """What a loop is told: the generation to remember in, and which cgroups name a service.
-
-    A flow from any other cgroup is let through but not remembered, since its cgroup does not tell
-    its program. `named` and `unnamed` are changes. `looked` lets go what was held up to there.
-    """
+class Use(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """Remember in this generation from now on, and report that you do."""
 
     generation: int
-    named: list[int] = []
-    unnamed: list[int] = []
-    looked: int = 0
 
+
+class Prepare(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Judge by other tables from now on; they are in the file whose descriptor comes along."""
+
+    version: int
+
+
+class Cgroups(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Which cgroups name a service, and as what candidate; changes.
+
+    A flow from any other cgroup is judged as the host's and not remembered, since its cgroup does
+    not tell its program.
+    """
+
+    put: list[tuple[int, int]] = []
+    drop: list[int] = []
+
+
+class Looked(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Let go what was held up to this number; whose sockets these are (inode, candidate)."""
+
+    number: int
+    owners: list[tuple[int, int]] = []
+
+
+class Endpoints(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """What has changed of endpoints: more classes, addresses, listeners, the host's addresses.
+
+    `listeners` and `host_addresses` replace those before unless they are None.
+    """
+
+    classes: list[tuple[bytes, bytes]] = []
+    put: list[tuple[bytes, list[int]]] = []
+    drop: list[bytes] = []
+    listeners: list[tuple[int, bytes, int]] | None = None
+    host_addresses: list[bytes] | None = None
+
+
+Order = Use | Prepare | Cgroups | Looked | Endpoints
 
 _encoder = msgspec.msgpack.Encoder()
 _report_decoder = msgspec.msgpack.Decoder(Report)
-_order_decoder = msgspec.msgpack.Decoder(Order)
+_order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
 
 
 def encode(value: Report | Order) -> bytes:

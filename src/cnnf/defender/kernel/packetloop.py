@@ -1,300 +1,477 @@
-"""The packet loop: a process of its own that answers one NFQUEUE, and does nothing else.
+"""The packet loop in Python: answers one NFQUEUE, and does nothing else.
 
-Started by `loops.py` as `python -m cnnf.defender.kernel.packetloop`. It waits for two sockets, the
-queue and the daemon; it reads until the queue is empty, decides, answers in one send, and reports
-counts. Every packet gets an answer, whatever happens; when the daemon goes away it ends, and the
-kernel lets packets past the queue (bypass).
+The reference that the native loop (`native/`) is tested against, and what runs where that one is
+not built. Started by `loop_process.py`. It waits for two sockets, the queue and the daemon; it
+takes orders first, reads until the queue is empty, decides, answers in one send, and reports
+counts. Every packet gets one verdict, whatever happens; when the daemon goes away it answers what
+it holds and ends, and the kernel lets packets past the queue (bypass).
 """
 
 import argparse
+import array
 import contextlib
 import gc
+import mmap
 import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
-from collections import deque
 
 import msgspec
 
-from cnnf.defender.core.ledger import Ledger
+from cnnf.defender.core.holds import Holds, Pending
+from cnnf.defender.core.judge import ALERT, ALLOW, PREVENT, Judge
+from cnnf.defender.core.ledger import Key, Ledger, seen_as
 from cnnf.defender.core.limits import (
-    HOLD_MS,
-    HOLDS_PER_SECOND_MAX,
     LOOP_BURST_MAX,
-    PACKET_COPY_BYTES,
-    QUEUE_BUFFER_BYTES,
-    QUEUE_LENGTH_MAX,
+    ORDER_BYTES_MAX,
+    PACKET_MESSAGE_BYTES,
+    PULSE_INTERVAL_MS,
     REPORT_FLOWS_MAX,
     REPORT_INTERVAL_MS,
     REPORT_SPACING_MS,
+    TABLES_BYTES_MAX,
 )
 from cnnf.defender.core.marks import Marks, marks_at
-from cnnf.defender.core.observations import Report, decode_order, encode
+from cnnf.defender.core.observations import (
+    Cgroups,
+    Endpoints,
+    Looked,
+    Prepare,
+    Report,
+    Seen,
+    Use,
+    decode_order,
+    encode,
+)
+from cnnf.defender.core.tables import InvalidTablesError, Tables, decode_tables
+from cnnf.defender.kernel.privileges import confine_loop
 from cnnf.defender.kernel.sockdiag import SocketOwner
-from cnnf.defender.kernel.sockets import confirm, packet_socket
 from cnnf.defender.netlink import nfqueue
-from cnnf.defender.netlink.errors import KernelRefused, NetlinkError
+from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.defender.netlink.packets import parse_segment
 
 #: Well above everything else, and still below what may starve the machine (real-time classes).
 _NICE = -15
 
-_ACCEPT = nfqueue.NF_ACCEPT
 _OUTPUT = nfqueue.OUTPUT
+_VERDICT_BYTES = 40
+#: Orders read in one turn, so that packets have theirs.
+_ORDERS_IN_TURN = 256
+#: Bursts answered after the daemon has gone: more than a queue can hold.
+_LAST_BURSTS = 512
+_PULSE = struct.Struct("@QQ")
+
+
+class _Refused(Exception):
+    """An order that can't be followed; it is refused whole, and counted."""
 
 
 class PacketLoop:
-    """One queue's loop. `run` returns when the daemon has gone."""
+    """One queue's loop. `run` returns when the daemon has gone, or the queue is no more."""
 
     def __init__(
-        self, queue: int, marks: Marks, *, fail_open: bool, control: socket.socket
+        self,
+        queue: int,
+        marks: Marks,
+        *,
+        fail_closed: bool,
+        packets: socket.socket,
+        control: socket.socket,
+        pulse: mmap.mmap | None = None,
     ) -> None:
-        self._queue = queue
-        self._marks = marks
-        self._control = control
+        self._queue, self._marks, self._fail_closed = queue, marks, fail_closed
+        self._packets, self._control, self._pulse = packets, control, pulse
         self._owner = SocketOwner()
+        self._judge = Judge(Tables(version=0))
         self._ledger = Ledger()
-        self._named: set[int] = set()
-        # Until the first order nothing is remembered: a generation this loop has not been told
-        # could be one that is already over.
+        self._holds = Holds()
+        #: Flows that the daemon has to look at, with count 0.
+        self._looks: list[Seen] = []
+        # Until it is told nothing is remembered: a generation this loop has not been told could be
+        # one that is already over.
         self._generation = -1
-        self._packets = 0
-        self._undecodable = 0
+        self._answered = self._undecodable = self._dropped = 0
         self._reported_at_ms = 0
         self._owes_report = True
-        self._unknown = False
         self._stalled = False
-        self._held: deque[tuple[int, int, bytes]] = deque()
-        self._holds = self._holds_lately = self._holds_since_ms = 0
-        self._buffer = bytearray(65_536)
-        self._socket = packet_socket(QUEUE_BUFFER_BYTES, tell_overflow=False)
-        confirm(self._socket, f"binding queue {queue}", nfqueue.bind(queue, 1))
-        flags = nfqueue.FLAG_GSO | nfqueue.FLAG_UID_GID
-        confirm(
-            self._socket,
-            f"configuring queue {queue}",
-            nfqueue.configure(
-                queue,
-                2,
-                copy_bytes=PACKET_COPY_BYTES,
-                queue_length_max=QUEUE_LENGTH_MAX,
-                flags=flags | (nfqueue.FLAG_FAIL_OPEN if fail_open else 0),
-            ),
-        )
-        self._socket.setblocking(False)
+        # Before the first tables nothing is known that could be judged by.
+        self._prepared = False
+        self._verdicts: list[bytes] = []
+        self._buffer = bytearray(PACKET_MESSAGE_BYTES)
+        packets.setblocking(False)
         control.setblocking(False)
 
     def run(self) -> None:
         """Answer packets until the daemon closes its end."""
         poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        poll.register(self._control, select.POLLIN)
-        packets, control = self._socket.fileno(), self._control.fileno()
+        packets, control = self._packets.fileno(), self._control.fileno()
+        poll.register(control, select.POLLIN)
+        waits_for_packets = False
         while True:
-            for descriptor, _ in poll.poll(self._timeout_ms()):
-                if descriptor == packets:
-                    self._answer_burst()
-                elif descriptor == control and not self._take_orders():
-                    return
-            if self._held:
-                self._let_go(0, _now_ms())
+            if self._prepared and not waits_for_packets:
+                poll.register(packets, select.POLLIN)
+                waits_for_packets = True
+            self._tell_pulse()
+            ready = dict(poll.poll(self._timeout_ms()))
+            if control in ready and not self._take_orders():
+                self._end()
+                return
+            if packets in ready and not self._answer_burst() and ready[packets] & select.POLLHUP:
+                return
+            if self._holds:
+                self._let_go(_monotonic_ms())
             self._report_if_due()
 
-    def _timeout_ms(self) -> int | None:
-        if self._held:
-            return max(0, self._held[0][0] - _now_ms())
-        if not self._ledger and not self._owes_report:
-            return None
-        return max(0, self._due_ms() - _now_ms())
+    def _tell_pulse(self) -> None:
+        if self._pulse is not None:
+            _PULSE.pack_into(self._pulse, 0, _monotonic_ms(), self._answered)
 
-    def _due_ms(self) -> int:
-        news = (self._ledger.fresh or self._owes_report) and not self._stalled
-        return self._reported_at_ms + (REPORT_SPACING_MS if news else REPORT_INTERVAL_MS)
+    def _timeout_ms(self) -> int:
+        now_ms = _monotonic_ms()
+        until = now_ms + PULSE_INTERVAL_MS
+        deadline = self._holds.next_deadline
+        if deadline is not None:
+            until = min(until, deadline)
+        if self._has_news():
+            until = min(until, self._due_ms())
+        return max(0, until - now_ms)
 
-    def _answer_burst(self) -> None:
-        verdicts: list[bytes] = []
-        now_ms = _now_ms()
+    # --- packets
+
+    def _answer_burst(self) -> bool:
+        """Read and answer what is there; False when there was nothing."""
+        now_ms, wall_ms = _monotonic_ms(), time.time_ns() // 1_000_000
+        self._holds.begin_burst()
+        count, something = 0, False
         try:
-            for _ in range(LOOP_BURST_MAX):
-                length = self._socket.recv_into(self._buffer)
-                answer = self._answer(length, now_ms)
-                if answer:
-                    verdicts.append(answer)
+            for count in range(1, LOOP_BURST_MAX + 1):  # noqa: B007 - how far it has come
+                length = self._packets.recv_into(self._buffer)
+                something = something or length > 0
+                self._take_message(length, now_ms, wall_ms)
         except BlockingIOError:
-            pass
+            count -= 1
         except OSError:
             # ENOBUFS and the like: the kernel has counted it, and the next packet is waiting.
+            count -= 1
             self._owes_report = True
-        if not verdicts:
-            return
-        self._packets += len(verdicts)
-        if not self._ledger:
-            # Nothing in it could be read, but that it was there is news too.
-            self._owes_report = True
-        if self._unknown and self._may_hold(now_ms):
+        if not count:
+            return False
+        self._send_verdicts()
+        if self._looks:
             # Somebody unknown is connecting: tell before answering, so that the process is still
             # there when the daemon looks for it, however short it lives.
-            self._holds += 1
-            self._held.append((now_ms + HOLD_MS, self._holds, b"".join(verdicts)))
+            self._tell_looks()
+        if not self._ledger:
+            # Nothing in it could be counted, but that it was there is news too.
             self._owes_report = True
-            self._report()
-        else:
-            self._send(b"".join(verdicts))
-        self._unknown = False
+        return something
 
-    def _may_hold(self, now_ms: int) -> bool:
-        if now_ms - self._holds_since_ms >= 1000:
-            self._holds_since_ms, self._holds_lately = now_ms, 0
-        self._holds_lately += 1
-        return self._holds_lately <= HOLDS_PER_SECOND_MAX
-
-    def _let_go(self, up_to: int, now_ms: int) -> None:
-        """Answer what was held up to this number, and whatever has been held long enough."""
-        while self._held and (self._held[0][1] <= up_to or self._held[0][0] <= now_ms):
-            self._send(self._held.popleft()[2])
-
-    def _send(self, answers: bytes) -> None:
-        try:
-            self._socket.send(answers)
-        except OSError:
-            # One refused message stops the rest of a joined send: send them one by one.
-            step = 40
-            for at in range(0, len(answers), step):
-                try:
-                    self._socket.send(answers[at : at + step])
-                except OSError:
-                    self._undecodable += 1
-
-    def _answer(self, length: int, now_ms: int) -> bytes | None:
-        """The verdict for the message in the buffer, None when it is no packet."""
+    def _take_message(self, length: int, now_ms: int, wall_ms: int) -> None:
         try:
             packet = nfqueue.decode_packet(self._buffer, length)
         except nfqueue.UndecodablePacket as error:
-            self._undecodable += 1
-            return self._accept(error.packet_id, error.mark, remember=False)
+            self._take_unreadable(error.packet_id, error.mark)
+        except nfqueue.PacketGone:
+            pass
         except NetlinkError:
             self._undecodable += 1
-            return None
-        try:
-            remember = self._account(packet, now_ms)
-        except Exception:
-            # An answer is owed whatever went wrong; the daemon raises a condition from the count.
-            self._undecodable += 1
-            remember = False
-        return self._accept(packet.id, packet.mark, remember=remember)
+        else:
+            try:
+                self._take_packet(packet, now_ms, wall_ms)
+            except Exception:
+                # An answer is owed whatever went wrong; the daemon raises a condition by the count.
+                self._take_unreadable(packet.id, packet.mark)
 
-    def _accept(self, packet_id: int, mark: int, *, remember: bool) -> bytes:
-        generation = self._generation
-        mark = self._marks.verdict(
-            mark, remember=remember and generation >= 0, generation=generation
-        )
-        return nfqueue.verdict(self._queue, packet_id, _ACCEPT, mark)
+    def _take_unreadable(self, packet_id: int, mark: int) -> None:
+        self._undecodable += 1
+        if self._judge.prevents or self._fail_closed:
+            self._drop(packet_id, mark)
+        else:
+            self._accept(packet_id, mark, refuse=False, remember=False)
 
-    def _account(self, packet: nfqueue.QueuedPacket, now_ms: int) -> bool:
-        """Count the packet under its flow; True when such flows may be remembered."""
-        segment = parse_segment(self._buffer, packet.payload_start, packet.payload_end)
-        if segment is None:
-            self._undecodable += 1
-            return False
-        source, destination, source_port, port = segment
-        if packet.hook != _OUTPUT:
-            key = (packet.hook, source, destination, port, 0, 0)
-            self._ledger.add(key, uid=packet.uid, source_port=source_port, inode=0, now_ms=now_ms)
-            return True
-        owner = self._owner.find(source, source_port, destination, port, packet.out_device)
+    def _take_packet(self, packet: nfqueue.QueuedPacket, now_ms: int, wall_ms: int) -> None:
+        ends = parse_segment(self._buffer, packet.payload_start, packet.payload_end)
+        if ends is None:
+            self._take_unreadable(packet.id, packet.mark)
+            return
+        owner = None
+        if packet.hook == _OUTPUT:
+            source, destination, source_port, port, protocol = ends
+            owner = self._owner.find(
+                source, source_port, destination, port, packet.out_device, protocol
+            )
         cgroup, inode = (owner.cgroup, owner.inode) if owner else (0, 0)
-        named = cgroup in self._named
-        self._unknown = self._unknown or not named
-        key = (
-            (_OUTPUT, b"", destination, port, cgroup, 0)
-            if named
-            else (_OUTPUT, source, destination, port, cgroup, inode)
+        pending = Pending(
+            packet.id, packet.mark, packet.hook, ends, cgroup, inode, packet.uid, wall_ms
         )
-        self._ledger.add(key, uid=packet.uid, source_port=source_port, inode=inode, now_ms=now_ms)
-        return named
+        unknown = packet.hook == _OUTPUT and inode != 0 and not self._judge.is_named(cgroup)
+        awaits = self._judge.awaits(packet.hook, ends.source, ends.destination)
+        if (unknown or awaits) and not self._holds.full:
+            look = unknown and self._holds.may_look(self._judge, now_ms)
+            wait = awaits and self._judge.wait_ms > 0
+            if look:
+                # It is counted later, by what is then decided.
+                key = self._key(pending, named=False, effect=ALLOW, rule=-1)
+                entry = [0, wall_ms, wall_ms, packet.uid, ends.source_port, inode]
+                self._looks.append(seen_as(key, entry))
+            if look or wait:
+                self._holds.add(pending, self._judge, look=look, wait=wait, now_ms=now_ms)
+                return
+        self._decide(pending, -1, awaits=awaits)
+
+    def _key(self, packet: Pending, *, named: bool, effect: int, rule: int) -> Key:
+        ends = packet.ends
+        return Key(
+            self._judge.version, packet.hook, ends.protocol, b"" if named else ends.source,
+            ends.destination, ends.port, packet.cgroup, 0 if named else packet.inode, effect, rule,
+        )  # fmt: skip
+
+    def _decide(self, packet: Pending, owner: int, *, awaits: bool) -> None:
+        """Judge a packet by the tables in force, count it, answer it.
+
+        `awaits`: an end may be a container that nobody has told of, and is not waited for longer.
+        """
+        if awaits and self._fail_closed:
+            self._drop(packet.id, packet.mark)
+            return
+        ends, judge = packet.ends, self._judge
+        effect, rule, unanimous = judge.decide(
+            packet.hook, ends.source, ends.destination, ends.port, ends.protocol,
+            packet.cgroup, owner,
+        )  # fmt: skip
+        named = packet.hook == _OUTPUT and judge.is_named(packet.cgroup)
+        self._ledger.add(
+            self._key(packet, named=named, effect=effect, rule=rule),
+            uid=packet.uid,
+            source_port=ends.source_port,
+            inode=packet.inode,
+            now_ms=packet.arrived_ms,
+        )
+        lasting = unanimous and not awaits and effect != ALERT
+        self._accept(
+            packet.id,
+            packet.mark,
+            refuse=effect == PREVENT,
+            remember=lasting and (packet.hook != _OUTPUT or named),
+        )
+
+    def _accept(self, packet_id: int, mark: int, *, refuse: bool, remember: bool) -> None:
+        mark = self._marks.verdict(
+            mark,
+            remember=remember and self._generation >= 0,
+            refuse=refuse,
+            generation=self._generation,
+        )
+        self._answer(packet_id, nfqueue.NF_REPEAT, mark)
+
+    def _drop(self, packet_id: int, mark: int) -> None:
+        self._dropped += 1
+        mark = self._marks.verdict(mark, remember=False, refuse=False, generation=0)
+        self._answer(packet_id, nfqueue.NF_DROP, mark)
+
+    def _answer(self, packet_id: int, decision: int, mark: int) -> None:
+        self._verdicts.append(nfqueue.verdict(self._queue, packet_id, decision, mark))
+        self._answered += 1
+        if len(self._verdicts) >= LOOP_BURST_MAX:
+            self._send_verdicts()
+
+    def _send_verdicts(self) -> None:
+        if not self._verdicts:
+            return
+        try:
+            self._packets.send(b"".join(self._verdicts))
+        except OSError:
+            # One refused message stops the rest of a joined send: send them one by one.
+            for one in self._verdicts:
+                try:
+                    self._packets.send(one)
+                except OSError:
+                    self._undecodable += 1
+        self._verdicts.clear()
+
+    def _let_go(self, now_ms: int) -> None:
+        """Answer what has nothing to wait for any more."""
+        for packet, owner in self._holds.release(now_ms):
+            ends = packet.ends
+            awaits = self._judge.awaits(packet.hook, ends.source, ends.destination)
+            self._decide(packet, owner, awaits=awaits)
+        self._send_verdicts()
+
+    def _end(self) -> None:
+        """The daemon has gone: nothing that waits may be lost with us."""
+        forever = 1 << 63
+        for _ in range(_LAST_BURSTS):
+            self._let_go(forever)
+            if not self._answer_burst():
+                break
+        self._let_go(forever)
+
+    # --- orders
 
     def _take_orders(self) -> bool:
-        """Read every order; False when the daemon has gone."""
-        while True:
+        """Read what the daemon says; False when it has gone."""
+        for _ in range(_ORDERS_IN_TURN):
             try:
-                data = self._control.recv(1 << 20)
-            except BlockingIOError:
+                data, files, flags = _receive_record(self._control)
+            except (BlockingIOError, InterruptedError):
                 return True
             except OSError:
                 return False
-            if not data:
-                return False
             try:
-                order = decode_order(data)
-            except msgspec.DecodeError:
+                if not data:
+                    return False
+                self._take_order(b"" if flags & socket.MSG_TRUNC else data, files)
+            except (msgspec.DecodeError, InvalidTablesError, _Refused):
                 self._undecodable += 1
-                continue
-            self._generation = order.generation
-            self._named.update(order.named)
-            self._named.difference_update(order.unnamed)
-            if order.looked:
-                self._let_go(order.looked, _now_ms())
-            else:
                 self._owes_report = True
+            finally:
+                for file in files:
+                    os.close(file)
+        return True
+
+    def _take_order(self, data: bytes, files: list[int]) -> None:
+        """Follow one order, or refuse it whole: DecodeError, InvalidTablesError, _Refused."""
+        match decode_order(data):
+            case Use(generation) if generation >= 0:
+                self._generation = generation
+                self._owes_report = True
+            case Prepare(version) if files:
+                self._prepared = True
+                self._take_tables(version, files[0])
+            case Cgroups(put, drop):
+                self._judge.put_cgroups(put, drop)
+            case Looked(number, owners):
+                self._judge.check_owners(owners)
+                self._holds.looked(number, owners)
+                self._let_go(_monotonic_ms())
+            case Endpoints(classes, put, drop, listeners, host_addresses):
+                self._judge.change(classes, put, drop, listeners, host_addresses)
+                self._holds.endpoints_changed(self._judge)
+            case _:
+                raise _Refused("it says nothing")
+
+    def _take_tables(self, version: int, file: int) -> None:
+        tables = decode_tables(_read_file(file))
+        if tables.version != version:
+            raise _Refused("it names other tables")
+        # Rules are numbered anew: what was decided by the old ones is told first.
+        self._report()
+        self._judge = Judge(tables)
+        self._holds.forget_owners()
+        self._holds.endpoints_changed(self._judge)
+        self._owes_report = True
+
+    # --- reports
+
+    def _has_news(self) -> bool:
+        return self._owes_report or bool(self._looks) or len(self._ledger) > 0
+
+    def _due_ms(self) -> int:
+        news = self._ledger.fresh or self._owes_report or self._looks
+        soon = bool(news) and not self._stalled
+        return self._reported_at_ms + (REPORT_SPACING_MS if soon else REPORT_INTERVAL_MS)
 
     def _report_if_due(self) -> None:
-        if not self._ledger and not self._owes_report:
+        if not self._has_news():
             return
-        now_ms = _now_ms()
         # A full ledger is reported at once, unless the daemon has just not taken a report: then
         # trying again with every packet would cost more than the packets.
-        if now_ms < self._due_ms() and (self._stalled or not self._ledger.full):
-            return
-        self._report()
+        at_once = self._ledger.full and not self._stalled
+        if at_once or _monotonic_ms() >= self._due_ms():
+            self._report()
 
     def _report(self) -> None:
-        self._reported_at_ms = _now_ms()
-        while self._ledger or self._owes_report:
-            flows = self._ledger.take(REPORT_FLOWS_MAX)
-            report = Report(
-                self._generation,
-                flows,
-                self._packets,
-                self._undecodable,
-                self._ledger.unaccounted,
-                self._holds if self._held else 0,
-            )
-            try:
-                self._control.send(encode(report))
-            except OSError:
-                # The daemon is busy: keep the counts, packets go first.
-                self._ledger.put_back(flows)
-                self._stalled = True
+        """Tell everything there is; what the daemon does not take now is kept."""
+        self._reported_at_ms = _monotonic_ms()
+        self._tell_looks()
+        while not self._looks and (self._owes_report or self._ledger):
+            version, flows = self._ledger.take(REPORT_FLOWS_MAX)
+            if version < 0:
+                version = self._judge.version
+            if not self._tell(version, flows):
+                self._ledger.put_back(version, flows)
                 return
-            self._stalled = False
-            self._owes_report = False
+            if version == self._judge.version:
+                self._owes_report = False
+
+    def _tell_looks(self) -> None:
+        """Tell the daemon what to look at, and by which number it says that it has."""
+        while self._looks:
+            some = self._looks[:REPORT_FLOWS_MAX]
+            last = len(some) == len(self._looks)
+            if not self._tell(self._judge.version, some, self._holds.number if last else 0):
+                return
+            del self._looks[: len(some)]
+
+    def _tell(self, version: int, flows: list[Seen], held: int = 0) -> bool:
+        report = Report(
+            self._generation, version, flows, self._answered, self._undecodable,
+            self._ledger.unaccounted, self._dropped, held,
+        )  # fmt: skip
+        try:
+            self._control.send(encode(report))
+        except OSError:
+            # The daemon is busy: keep the counts, packets go first.
+            self._stalled = True
+            return False
+        self._stalled = False
+        return True
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _receive_record(control: socket.socket) -> tuple[bytes, list[int], int]:
+    """One record and the descriptors that came along, which are the caller's to close."""
+    files = array.array("i")
+    room = socket.CMSG_SPACE(12 * files.itemsize)
+    data, messages, flags, _ = control.recvmsg(ORDER_BYTES_MAX, room)
+    for level, kind, content in messages:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            files.frombytes(content[: len(content) // files.itemsize * files.itemsize])
+    return data, files.tolist(), flags
+
+
+def _read_file(file: int) -> bytes:
+    """The whole file, if it is not too large."""
+    parts: list[bytes] = []
+    length = 0
+    while True:
+        try:
+            part = os.pread(file, 1 << 20, length)
+        except OSError as error:
+            raise _Refused(f"reading tables: {error}") from error
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        length += len(part)
+        if length > TABLES_BYTES_MAX:
+            raise _Refused(f"tables of more than {TABLES_BYTES_MAX} bytes")
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 def main() -> None:
-    """The process's entry; exits 0 when the daemon has gone, 1 when the queue can't be had."""
+    """The process's entry; exits 0 when the daemon has gone."""
     parser = argparse.ArgumentParser(description="cnnf packet loop (started by the Defender)")
     parser.add_argument("--queue", type=int, required=True)
     parser.add_argument("--mark-mask", type=lambda text: int(text, 0), required=True)
     parser.add_argument("--control", type=int, required=True, help="descriptor of the socket")
+    parser.add_argument("--packets", type=int, required=True, help="descriptor of the queue")
+    parser.add_argument("--pulse", type=int, help="descriptor of the page to tell of life in")
     parser.add_argument("--fail-closed", action="store_true")
     options = parser.parse_args()
-    control = socket.socket(fileno=options.control)
-    try:
-        loop = PacketLoop(
-            options.queue,
-            marks_at(options.mark_mask),
-            fail_open=not options.fail_closed,
-            control=control,
-        )
-    except (KernelRefused, OSError) as error:
-        sys.exit(f"packet loop {options.queue}: {error}")
+    loop = PacketLoop(
+        options.queue,
+        marks_at(options.mark_mask),
+        fail_closed=options.fail_closed,
+        packets=socket.socket(fileno=options.packets),
+        control=socket.socket(fileno=options.control),
+        pulse=None if options.pulse is None else mmap.mmap(options.pulse, mmap.PAGESIZE),
+    )
     # Nothing in the loop makes reference cycles: a collection would only be a pause.
     gc.collect()
     gc.freeze()
@@ -305,6 +482,8 @@ def main() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     # The daemon ends the loop by closing its socket; a Ctrl-C of the terminal is not for us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for problem in confine_loop():
+        print(f"packet loop {options.queue}: {problem}", file=sys.stderr)  # noqa: T201
     loop.run()
 
 

@@ -32,28 +32,44 @@ class SocketOwner:
         self._sequence = 0
 
     def find(
-        self, source: bytes, source_port: int, destination: bytes, port: int, out_device: int
+        self,
+        source: bytes,
+        source_port: int,
+        destination: bytes,
+        port: int,
+        out_device: int,
+        protocol: int = inet_diag.TCP,
     ) -> Socket | None:
         """The socket, None when it can't be told: then the flow is unattributed, never guessed.
 
         First exactly; then as bound to the device it leaves by; then, since a destination that was
-        translated is not the one the socket knows, by its source port among those connecting.
+        translated is not the one the socket knows, by its source port among those connecting (TCP).
         """
         try:
             for device in (0, out_device):
-                found = self._exact(source, source_port, destination, port, device)
+                found = self._exact(source, source_port, destination, port, device, protocol)
                 if found is not None:
                     return found
+            if protocol != inet_diag.TCP:
+                return None
             return self._by_source_port(len(source), source_port)
         except (OSError, NetlinkError):
             return None
 
     def _exact(
-        self, source: bytes, source_port: int, destination: bytes, port: int, device: int
+        self,
+        source: bytes,
+        source_port: int,
+        destination: bytes,
+        port: int,
+        device: int,
+        protocol: int,
     ) -> Socket | None:
         self._sequence += 1
         self._socket.send(
-            inet_diag.exact(self._sequence, source, source_port, destination, port, device)
+            inet_diag.exact(
+                self._sequence, source, source_port, destination, port, device, protocol
+            )
         )
         while True:
             for kind, _, sequence, payload in messages(self._socket.recv(_READ_BYTES)):

@@ -101,13 +101,19 @@ def exact(
     destination: bytes,
     port: int,
     device: int = 0,
+    protocol: int = TCP,
 ) -> bytes:
     """Ask for the socket with exactly these ends; `device` is the interface it is bound to.
 
-    An IPv4 question also finds IPv6 sockets that speak IPv4 (mapped addresses).
+    An IPv4 question also finds IPv6 sockets that speak IPv4 (mapped addresses). For UDP the kernel
+    looks for the socket that would receive from the "source" it is given: the ends are swapped
+    "for historical reasons" (udp_diag.c, udp_dump_one).
     """
     family = AF_INET if len(source) == 4 else AF_INET6
-    body = _request(family, 0xFFFFFFFF, source, source_port, destination, port, device)
+    ends = (source, source_port, destination, port)
+    if protocol == UDP:
+        ends = (destination, port, source, source_port)
+    body = _request(family, 0xFFFFFFFF, *ends, device, protocol=protocol)
     return message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, sequence, body)
 
 

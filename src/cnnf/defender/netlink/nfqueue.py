@@ -8,7 +8,13 @@ import struct
 from typing import NamedTuple
 
 from cnnf.defender.netlink.errors import Truncated, Unexpected
-from cnnf.defender.netlink.messages import NLM_F_ACK, NLM_F_REQUEST, attribute, message
+from cnnf.defender.netlink.messages import (
+    NLM_F_ACK,
+    NLM_F_REQUEST,
+    NLMSG_ERROR,
+    attribute,
+    message,
+)
 
 SUBSYSTEM = 3 << 8
 _PACKET = SUBSYSTEM | 0
@@ -16,7 +22,11 @@ _VERDICT = SUBSYSTEM | 1
 _CONFIG = SUBSYSTEM | 2
 
 NF_DROP = 0
-NF_ACCEPT = 1
+#: The hook that asked is run once more, now with the answer in the packet's mark: the nft table
+#: remembers, refuses or lets pass by it, and puts the mark back (see `core/ruleset.py`).
+NF_REPEAT = 4
+
+_ENOENT = 2
 
 #: `enum nf_inet_hooks`.
 PREROUTING, INPUT, FORWARD, OUTPUT = 0, 1, 2, 3
@@ -36,6 +46,7 @@ _header = struct.Struct("=IHHIIBBH")
 _attr = struct.Struct("=HH")
 _packet_hdr = struct.Struct(">IHB")
 _be32 = struct.Struct(">I")
+_errno = struct.Struct("=i")
 
 #: One verdict with a mark, whole: header 20, verdict attribute 12, mark attribute 8.
 _verdict = struct.Struct("=IHHIIBBHHH4s4sHH4s")
@@ -61,6 +72,10 @@ class UndecodablePacket(Unexpected):
         super().__init__(reason)
         self.packet_id = packet_id
         self.mark = mark
+
+
+class PacketGone(Unexpected):
+    """The kernel's word that a packet had gone before its verdict came (its device went down)."""
 
 
 def _nfgen(family: int, resource: int) -> bytes:
@@ -121,6 +136,8 @@ def decode_packet(data: bytes | bytearray, length: int) -> QueuedPacket:  # noqa
     if length < 20:
         raise Truncated(f"nfqueue: {length} bytes")
     total, kind, _, _, _, _, _, _ = _header.unpack_from(data, 0)
+    if kind == NLMSG_ERROR and _errno.unpack_from(data, 16)[0] == -_ENOENT:
+        raise PacketGone("nfqueue: a verdict for a packet that has gone")
     if kind != _PACKET:
         raise Unexpected(f"nfqueue: message type {kind:#x}")
     end = min(total, length)

@@ -1,14 +1,15 @@
-"""Who talks to whom in an IP packet's first bytes: addresses and ports of a TCP segment.
+"""Who talks to whom in an IP packet's first bytes: addresses and ports of TCP and UDP.
 
-RFC 791, RFC 8200 (extension headers), RFC 9293. Used by the packet loop and the NFLOG reader, so
-input is whatever an attacker can put on the wire: any length, any header chain.
+RFC 791, RFC 8200 (extension headers), RFC 9293, RFC 768. Used by the packet loop and the NFLOG
+reader, so input is whatever an attacker can put on the wire: any length, any header chain.
 """
 
 from typing import NamedTuple
 
-TCP = 6
+TCP, UDP = 6, 17
+_WITH_PORTS = frozenset({TCP, UDP})
 
-#: Extension headers that may stand before TCP: hop-by-hop, routing, destination options, mobility,
+#: Extension headers that may stand before them: hop-by-hop, routing, destination options, mobility,
 #: HIP, shim6. Their length is in units of 8 bytes, not counting the first 8.
 _EXTENSIONS = frozenset({0, 43, 60, 135, 139, 140})
 _FRAGMENT = 44
@@ -18,12 +19,13 @@ _EXTENSIONS_MAX = 64
 
 
 class Segment(NamedTuple):
-    """The ends of a TCP segment: packed addresses (4 or 16 bytes) and ports."""
+    """The ends of a TCP segment or UDP datagram: packed addresses (4 or 16 bytes) and ports."""
 
     source: bytes
     destination: bytes
     source_port: int
     port: int
+    protocol: int = TCP
 
 
 def parse_segment(data: bytes | bytearray, offset: int, end: int) -> Segment | None:
@@ -43,13 +45,15 @@ def _parse_v4(data: bytes | bytearray, offset: int, end: int) -> Segment | None:
         return None
     ports = offset + (data[offset] & 0x0F) * 4
     fragment = (data[offset + 6] & 0x1F) << 8 | data[offset + 7]
-    if ports < offset + 20 or ports + 4 > end or data[offset + 9] != TCP or fragment:
+    protocol = data[offset + 9]
+    if ports < offset + 20 or ports + 4 > end or protocol not in _WITH_PORTS or fragment:
         return None
     return Segment(
         bytes(data[offset + 12 : offset + 16]),
         bytes(data[offset + 16 : offset + 20]),
         data[ports] << 8 | data[ports + 1],
         data[ports + 2] << 8 | data[ports + 3],
+        protocol,
     )
 
 
@@ -59,7 +63,7 @@ def _parse_v6(data: bytes | bytearray, offset: int, end: int) -> Segment | None:
     kind = data[offset + 6]
     at = offset + 40
     for _ in range(_EXTENSIONS_MAX):
-        if kind == TCP:
+        if kind in _WITH_PORTS:
             break
         if at + 8 > end:
             return None
@@ -73,11 +77,12 @@ def _parse_v6(data: bytes | bytearray, offset: int, end: int) -> Segment | None:
             return None
         kind = data[at]
         at += length
-    if kind != TCP or at + 4 > end:
+    if kind not in _WITH_PORTS or at + 4 > end:
         return None
     return Segment(
         bytes(data[offset + 8 : offset + 24]),
         bytes(data[offset + 24 : offset + 40]),
         data[at] << 8 | data[at + 1],
         data[at + 2] << 8 | data[at + 3],
+        kind,
     )

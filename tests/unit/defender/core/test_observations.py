@@ -7,32 +7,56 @@ from hypothesis import strategies as st
 
 from cnnf.defender.core.limits import REPORT_FLOWS_MAX
 from cnnf.defender.core.observations import (
+    Cgroups,
+    Endpoints,
+    Looked,
     Order,
+    Prepare,
     Report,
     Seen,
+    Use,
     decode_order,
     decode_report,
     encode,
 )
 
 number = st.integers(0, 2**63 - 1)
+port = st.integers(0, 65_535)
 address = st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16) | st.just(b"")
 seen = st.builds(
-    Seen, number, address, address, st.integers(0, 65_535), number, number,
-    st.integers(-1, 2**32 - 1), st.integers(0, 65_535), number, number, number,
+    Seen, st.integers(0, 4), st.sampled_from([6, 17]), address, address, port, number, number,
+    st.integers(0, 2), st.integers(-1, 65_535), st.integers(-1, 2**32 - 1), port,
+    number, number, number,
 )  # fmt: skip
+candidates = st.lists(number, max_size=3)
+pairs = st.lists(st.tuples(number, number), max_size=4)
+orders = st.one_of(
+    st.builds(Use, number),
+    st.builds(Prepare, number),
+    st.builds(Cgroups, pairs, candidates),
+    st.builds(Looked, number, pairs),
+    st.builds(
+        Endpoints,
+        st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), max_size=3),
+        st.lists(st.tuples(address, candidates), max_size=3),
+        st.lists(address, max_size=3),
+        st.none() | st.lists(st.tuples(port, address, number), max_size=3),
+        st.none() | st.lists(address, max_size=3),
+    ),
+)
 
 
 @given(
     st.builds(
-        Report, st.integers(-1, 2**40), st.lists(seen, max_size=5), number, number, number, number
+        Report, st.integers(-1, 2**40), number, st.lists(seen, max_size=5),
+        number, number, number, number, number,
     )
-)
+)  # fmt: skip
 def test_a_report_survives(report: Report) -> None:
     assert decode_report(encode(report)) == report
 
 
-@given(st.builds(Order, number, st.lists(number, max_size=5), st.lists(number, max_size=5), number))
+@given(orders)
 def test_an_order_survives(order: Order) -> None:
     assert decode_order(encode(order)) == order
 
@@ -47,10 +71,10 @@ def test_anything_else_is_refused(data: bytes) -> None:
 
 
 def test_a_report_is_no_order_and_neither_may_be_cut() -> None:
-    report = encode(Report(1, [], 2, 3, 4))
+    report = encode(Report(9, 1, [], 2, 3, 4, 5))
     with pytest.raises(msgspec.DecodeError):
         decode_order(report)
-    order = encode(Order(1, [2], [3], 4))
+    order = encode(Cgroups([(1, 2)], [3]))
     for data, decode in ((report, decode_report), (order, decode_order)):
         for length in range(len(data)):
             with pytest.raises(msgspec.DecodeError):
@@ -59,6 +83,11 @@ def test_a_report_is_no_order_and_neither_may_be_cut() -> None:
 
 def test_the_largest_report_fits_into_one_record() -> None:
     big = 2**53
-    flow = Seen(3, bytes(16), bytes(16), 65_535, big, big, 2**32, 65_535, big, big, big)
+    flow = Seen(
+        3, 17, bytes(16), bytes(16), 65_535, big, 2**32, 2, 65_535, 2**32, 65_535, big, big, big
+    )  # fmt: skip
     # Half of the default socket buffer (net.core.wmem_default, 208 KiB): the kernel counts double.
-    assert len(encode(Report(big, [flow] * REPORT_FLOWS_MAX, big, big, big, big))) < 104 * 1024
+    assert (
+        len(encode(Report(big, big, [flow] * REPORT_FLOWS_MAX, big, big, big, big, big)))
+        < 104 * 1024
+    )

@@ -58,6 +58,13 @@ def test_exact_question_is_struct_inet_diag_req_v2(
     assert body[28:44] == destination.ljust(16, b"\0")
     assert struct.unpack("=I", body[44:48]) == (3,)
     assert body[48:] == NO_COOKIE
+
+
+def test_exact_question_for_udp_has_its_ends_swapped() -> None:
+    ((_, _, _, body),) = messages(inet_diag.exact(6, A4, 40_000, B4, 53, protocol=17))
+    assert struct.unpack("=BBBBI", body[:8]) == (2, 17, 0, 0, 0xFFFFFFFF)
+    assert struct.unpack(">HH", body[8:12]) == (53, 40_000)
+    assert body[12:44] == B4.ljust(16, b"\0") + A4.ljust(16, b"\0")
     assert len(body) == 56
 
 

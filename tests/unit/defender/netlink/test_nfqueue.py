@@ -64,7 +64,7 @@ def test_configure_sets_copy_range_length_and_flags(flags: int) -> None:
 @given(
     st.integers(0, 0xFFFF),
     st.integers(0, 0xFFFFFFFF),
-    st.sampled_from([nfqueue.NF_DROP, nfqueue.NF_ACCEPT]),
+    st.sampled_from([nfqueue.NF_DROP, nfqueue.NF_REPEAT]),
     st.integers(0, 0xFFFFFFFF),
 )
 def test_verdict_names_queue_packet_decision_and_mark(
@@ -135,6 +135,14 @@ def test_a_payload_length_that_does_not_fit_leaves_the_id(size: int) -> None:
 def test_other_messages_are_not_packets(kind: int) -> None:
     with pytest.raises(Unexpected):
         decode(packet(PACKET_HDR, PAYLOAD, kind=kind))
+
+
+def test_a_verdict_that_came_too_late_is_told_apart() -> None:
+    with pytest.raises(nfqueue.PacketGone):
+        decode(message(2, 0, 0, struct.pack("=i", -2) + bytes(16)))
+    with pytest.raises(Unexpected) as refused:
+        decode(message(2, 0, 0, struct.pack("=i", -1) + bytes(16)))
+    assert not isinstance(refused.value, nfqueue.PacketGone)
 
 
 def test_what_a_message_does_not_cover_is_not_read() -> None:

@@ -11,7 +11,7 @@ from cnnf.defender.netlink.packets import Segment, parse_segment
 from tests.unit.defender.netlink.segments import V4, V6, extension, ipv4, ipv6, tcp
 
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NONE, DESTINATION = 0, 43, 44, 51, 59, 60
-UDP, TCP, ESP = 17, 6, 50
+UDP, TCP, ICMP, ESP = 17, 6, 1, 50
 
 SEGMENT4 = Segment(ip_address(V4[0]).packed, ip_address(V4[1]).packed, 40_000, 443)
 SEGMENT6 = Segment(ip_address(V6[0]).packed, ip_address(V6[1]).packed, 40_000, 443)
@@ -43,7 +43,7 @@ def test_ipv4_ends_are_found(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        ipv4(protocol=UDP),
+        ipv4(protocol=ICMP),
         ipv4(fragment=1),
         ipv4(fragment=0x1F00),
         ipv4(fragment=0x2001),
@@ -84,7 +84,20 @@ def test_ipv6_ends_are_found_behind_extension_headers(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data",
     [
+        ipv4(protocol=UDP),
+        ipv4(tcp()[:4], protocol=UDP, options=bytes(4)),
         ipv6(UDP, tcp()),
+        ipv6(HOP_BY_HOP, extension(DESTINATION), extension(UDP), tcp()[:4]),
+    ],
+)
+def test_ends_of_udp_are_found_where_those_of_tcp_are(data: bytes) -> None:
+    whole = SEGMENT4 if data[0] >> 4 == 4 else SEGMENT6
+    assert parse(data) == whole._replace(protocol=UDP)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
         ipv6(ESP, tcp()),
         ipv6(NONE),
         ipv6(FRAGMENT, bytes([TCP, 0, 0, 8, 0, 0, 0, 9]), tcp()),

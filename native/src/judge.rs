@@ -1,0 +1,374 @@
+//! What becomes of a SYN, by the tables alone: decides as the reference, `core/judge.py`, does.
+//!
+//! Nothing here waits. The cache is keyed by whom the ends may be, not by their addresses, so that
+//! a change of address needs no invalidation: it is another key.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+
+use crate::address::Address;
+use crate::limits::{JUDGE_CACHE_MAX, TABLE_ADDRESSES_MAX, TABLE_CGROUPS_MAX, TABLE_CLASSES_MAX};
+use crate::msgpack::Result;
+use crate::nfqueue::{INPUT, OUTPUT};
+use crate::rules::{first_of, RuleSet};
+use crate::segment::{TCP, UDP};
+use crate::tables::{require, Behind, Candidate, Class, Listeners, Named, Tables, ALLOW, PREVENT};
+
+/// The effect, the rule that decided (-1: none), and whether all candidates agree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    pub effect: u8,
+    pub rule: i64,
+    pub unanimous: bool,
+}
+
+/// One packet's ends, as far as judging needs them. `owner` is the candidate that was found behind
+/// an unnamed cgroup's socket.
+#[derive(Clone, Copy)]
+pub struct Ends {
+    pub hook: u8,
+    pub source: Address,
+    pub destination: Address,
+    pub port: u16,
+    pub protocol: u8,
+    pub cgroup: u64,
+    pub owner: Option<Candidate>,
+}
+
+/// Who may be behind an address: one candidate, or the number of a list of several.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Who {
+    One(Candidate),
+    Several(u32),
+}
+
+/// Nobody known stands behind the address: only subnets may select it.
+const NOBODY: Who = Who::One(0);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key {
+    source: Who,
+    source_stretch: u32,
+    destination: Who,
+    destination_stretch: u32,
+    ports: u32,
+    protocol: u8,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let number = |who| match who {
+            Who::One(candidate) => u64::from(candidate) << 1,
+            Who::Several(list) => u64::from(list) << 1 | 1,
+        };
+        state.write_u64(number(self.source) << 32 | u64::from(self.source_stretch));
+        state.write_u64(number(self.destination) << 32 | u64::from(self.destination_stretch));
+        state.write_u64(u64::from(self.ports) << 8 | u64::from(self.protocol));
+    }
+}
+
+/// Addresses of one length that subnets select alike.
+struct Stretches {
+    starts: Vec<u128>,
+    classes: Vec<u32>,
+}
+
+impl Stretches {
+    fn of(&self, address: Address) -> u32 {
+        let number = address.number();
+        let at = self.starts.partition_point(|start| *start <= number);
+        self.classes.get(at.wrapping_sub(1)).copied().unwrap_or(0)
+    }
+}
+
+/// Decides by one set of tables, which grows by what is told of endpoints.
+pub struct Judge {
+    pub version: u64,
+    pub hold_ms: u64,
+    pub wait_ms: u64,
+    pub holds_per_second: u64,
+    /// While a prevention is in force, what can't be read must not slip past it.
+    pub prevents: bool,
+    scopes: [bool; 2],
+    awaits_containers: bool,
+    effects: Vec<u8>,
+    /// The rules of a list (containers, hosts) and a protocol (TCP, UDP).
+    lists: [[RuleSet; 2]; 2],
+    any: Class,
+    port_starts: Vec<u16>,
+    port_rules: Vec<RuleSet>,
+    classes: Vec<Class>,
+    nothing: Class,
+    stretches4: Stretches,
+    stretches6: Stretches,
+    addresses: HashMap<Address, Who>,
+    several: Vec<Box<[Candidate]>>,
+    numbers: HashMap<Box<[Candidate]>, u32>,
+    cgroups: HashMap<u64, Candidate>,
+    host: Candidate,
+    networks: Vec<(Address, Address)>,
+    listeners: HashMap<(u16, Address), Candidate>,
+    host_addresses: HashSet<Address>,
+    cache: HashMap<Key, Verdict>,
+}
+
+impl Judge {
+    pub fn new(tables: Tables) -> Judge {
+        let rules = tables.effects.len();
+        let lists = [
+            RuleSet::range(0, tables.container_rules),
+            RuleSet::range(tables.container_rules, rules),
+        ];
+        let with =
+            |list: &RuleSet| [list.intersection(&tables.tcp), list.intersection(&tables.udp)];
+        let scopes = [tables.containers, tables.hosts];
+        let mut judge = Judge {
+            version: tables.version,
+            hold_ms: tables.hold_ms,
+            wait_ms: tables.wait_ms,
+            holds_per_second: tables.holds_per_second,
+            prevents: tables.effects.contains(&PREVENT) && (tables.containers || tables.hosts),
+            awaits_containers: tables.containers && tables.container_rules > 0,
+            scopes,
+            lists: [with(&lists[0]), with(&lists[1])],
+            effects: tables.effects,
+            any: tables.any,
+            port_starts: tables.port_starts,
+            port_rules: tables.port_rules,
+            classes: tables.classes,
+            nothing: Class::default(),
+            stretches4: Stretches { starts: tables.starts4, classes: tables.classes4 },
+            stretches6: Stretches { starts: tables.starts6, classes: tables.classes6 },
+            addresses: HashMap::with_capacity(tables.addresses.len()),
+            several: Vec::new(),
+            numbers: HashMap::new(),
+            cgroups: tables.cgroups.into_iter().collect(),
+            host: tables.host,
+            networks: tables.networks,
+            listeners: HashMap::new(),
+            host_addresses: tables.host_addresses.into_iter().collect(),
+            cache: HashMap::new(),
+        };
+        judge.set_listeners(tables.listeners);
+        for (address, who) in tables.addresses {
+            judge.put_address(address, who);
+        }
+        judge
+    }
+
+    // --- what is told of endpoints
+
+    pub fn class_count(&self) -> usize {
+        self.classes.len()
+    }
+
+    pub fn rule_count(&self) -> usize {
+        self.effects.len()
+    }
+
+    /// Take changes of endpoints, all of them or, when they are too many, none.
+    pub fn change(
+        &mut self,
+        classes: Vec<Class>,
+        put: Behind,
+        drop: &[Address],
+        listeners: Option<Listeners>,
+        host_addresses: Option<Vec<Address>>,
+    ) -> Result<()> {
+        require(self.classes.len() + classes.len() <= TABLE_CLASSES_MAX)?;
+        require(self.addresses.len() + put.len() <= TABLE_ADDRESSES_MAX)?;
+        self.classes.extend(classes);
+        for address in drop {
+            self.addresses.remove(address);
+        }
+        for (address, who) in put {
+            self.put_address(address, who);
+        }
+        if let Some(listeners) = listeners {
+            self.set_listeners(listeners);
+        }
+        if let Some(addresses) = host_addresses {
+            self.host_addresses = addresses.into_iter().collect();
+        }
+        Ok(())
+    }
+
+    pub fn put_cgroups(&mut self, put: Named, drop: &[u64]) -> Result<()> {
+        require(self.cgroups.len() + put.len() <= TABLE_CGROUPS_MAX)?;
+        for cgroup in drop {
+            self.cgroups.remove(cgroup);
+        }
+        self.cgroups.extend(put);
+        Ok(())
+    }
+
+    fn set_listeners(&mut self, listeners: Listeners) {
+        self.listeners = listeners.into_iter().map(|(port, at, who)| ((port, at), who)).collect();
+    }
+
+    fn put_address(&mut self, address: Address, who: Vec<Candidate>) {
+        let who = match who.as_slice() {
+            [one] => Who::One(*one),
+            _ => self.number_list(who),
+        };
+        self.addresses.insert(address, who);
+    }
+
+    fn number_list(&mut self, who: Vec<Candidate>) -> Who {
+        if self.several.len() >= 2 * TABLE_ADDRESSES_MAX {
+            self.forget_unused_lists();
+        }
+        let list = who.into_boxed_slice();
+        if let Some(number) = self.numbers.get(&list) {
+            return Who::Several(*number);
+        }
+        let number = self.several.len() as u32;
+        self.several.push(list.clone());
+        self.numbers.insert(list, number);
+        Who::Several(number)
+    }
+
+    /// Lists stay when their address goes; once there are twice as many as addresses can need,
+    /// number those in use anew. The cache knows them by their old numbers, so it goes too.
+    fn forget_unused_lists(&mut self) {
+        self.cache.clear();
+        self.numbers.clear();
+        let former = std::mem::take(&mut self.several);
+        for who in self.addresses.values_mut() {
+            if let Who::Several(number) = who {
+                if let Some(list) = former.get(*number as usize) {
+                    let next = self.several.len() as u32;
+                    *number = *self.numbers.entry(list.clone()).or_insert_with(|| {
+                        self.several.push(list.clone());
+                        next
+                    });
+                }
+            }
+        }
+    }
+
+    // --- decisions
+
+    /// Does the cgroup tell the service by itself?
+    pub fn is_named(&self, cgroup: u64) -> bool {
+        self.cgroups.contains_key(&cgroup)
+    }
+
+    /// Could an end be a container that discovery has not told of yet, and does it matter?
+    pub fn awaits(&self, hook: u8, source: Address, destination: Address) -> bool {
+        self.awaits_containers
+            && (self.is_unknown_container(destination)
+                || (hook != OUTPUT && self.is_unknown_container(source)))
+    }
+
+    fn is_unknown_container(&self, address: Address) -> bool {
+        let end = address.plain();
+        self.networks
+            .iter()
+            .any(|(first, last)| first.is_v4() == end.is_v4() && *first <= end && end <= *last)
+            && !self.is_host(end)
+            && !self.addresses.contains_key(&end)
+    }
+
+    pub fn decide(&mut self, ends: &Ends) -> Verdict {
+        let (source, destination) = (ends.source.plain(), ends.destination.plain());
+        let sources = if ends.hook != OUTPUT {
+            self.behind(source)
+        } else {
+            let named = self.cgroups.get(&ends.cgroup).copied();
+            Who::One(named.or(ends.owner).unwrap_or(self.host))
+        };
+        let destinations = if ends.hook == INPUT || self.is_host(destination) {
+            Who::One(self.listening(destination, ends.port))
+        } else {
+            self.behind(destination)
+        };
+        let ports = self.port_starts.partition_point(|start| *start <= ends.port);
+        let key = Key {
+            source: sources,
+            source_stretch: self.stretch(source),
+            destination: destinations,
+            destination_stretch: self.stretch(destination),
+            ports: ports as u32,
+            protocol: ends.protocol,
+        };
+        if let Some(verdict) = self.cache.get(&key) {
+            return *verdict;
+        }
+        let verdict = self.evaluate(&key);
+        if self.cache.len() >= JUDGE_CACHE_MAX {
+            self.cache.clear();
+        }
+        self.cache.insert(key, verdict);
+        verdict
+    }
+
+    fn evaluate(&self, key: &Key) -> Verdict {
+        let (sources, destinations) = (self.list(&key.source), self.list(&key.destination));
+        let container = sources.iter().chain(destinations).any(|who| who & 1 == 1);
+        let list = usize::from(!container);
+        let nothing = RuleSet::default();
+        let rules = match (self.scopes.get(list), key.protocol) {
+            (Some(true), TCP) => &self.lists[list][0],
+            (Some(true), UDP) => &self.lists[list][1],
+            (Some(true), _) => &nothing,
+            _ => return Verdict { effect: ALLOW, rule: -1, unanimous: true },
+        };
+        let ports = self.port_rules.get((key.ports as usize).wrapping_sub(1)).unwrap_or(&nothing);
+        let (from, to) = (self.class(key.source_stretch), self.class(key.destination_stretch));
+        let mut mildest: Option<(u8, i64)> = None;
+        let mut unanimous = true;
+        for one in sources {
+            let from = [&self.any.source, &from.source, &self.class(one >> 1).source];
+            for other in destinations {
+                let other = &self.class(other >> 1).destination;
+                let to = [&self.any.destination, &to.destination, other];
+                let found = match first_of([rules, ports], from, to) {
+                    Some(rule) => (self.effects.get(rule).copied().unwrap_or(ALLOW), rule as i64),
+                    None => (ALLOW, -1),
+                };
+                let so_far = mildest.unwrap_or(found);
+                unanimous &= so_far.0 == found.0;
+                mildest = Some(so_far.min(found));
+            }
+        }
+        let (effect, rule) = mildest.unwrap_or((ALLOW, -1));
+        Verdict { effect, rule, unanimous }
+    }
+
+    fn list<'a>(&'a self, who: &'a Who) -> &'a [Candidate] {
+        match who {
+            Who::One(candidate) => std::slice::from_ref(candidate),
+            Who::Several(number) => self.several.get(*number as usize).map_or(&[], |list| list),
+        }
+    }
+
+    fn class(&self, number: u32) -> &Class {
+        self.classes.get(number as usize).unwrap_or(&self.nothing)
+    }
+
+    fn behind(&self, address: Address) -> Who {
+        match self.addresses.get(&address) {
+            Some(who) => *who,
+            None if self.is_host(address) => Who::One(self.host),
+            None => NOBODY,
+        }
+    }
+
+    fn listening(&self, address: Address, port: u16) -> Candidate {
+        let exact = self.listeners.get(&(port, address));
+        exact.or_else(|| self.listeners.get(&(port, Address::ANY))).copied().unwrap_or(self.host)
+    }
+
+    fn is_host(&self, address: Address) -> bool {
+        self.host_addresses.contains(&address) || address.is_loopback()
+    }
+
+    fn stretch(&self, address: Address) -> u32 {
+        if address.is_v4() {
+            self.stretches4.of(address)
+        } else {
+            self.stretches6.of(address)
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""Both packet loops as processes, with the test as the kernel and as the daemon."""
