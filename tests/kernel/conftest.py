@@ -23,20 +23,25 @@ SERVICE = "kernel-test-client"
 class Recording:
     """The recorder program in a namespace."""
 
-    def __init__(self, namespace: Namespace, *networks: str) -> None:
+    def __init__(self, namespace: Namespace, **options: Any) -> None:
         self._process = namespace.start(
-            *(sys.executable, "-m", "tests.kernel.recorder", *networks),
+            *(sys.executable, "-m", "tests.kernel.recorder", json.dumps(options)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
         )
         self.loops: list[int] = self.ask("ready")
 
-    def ask(self, command: str) -> Any:
+    @property
+    def pid(self) -> int:
+        """The daemon's process, as it were."""
+        return self._process.pid
+
+    def ask(self, command: str, *arguments: Any) -> Any:
         """One command's answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(command.encode() + b"\n")
+        self._process.stdin.write(json.dumps([command, *arguments]).encode() + b"\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, f"the recorder ended at {command!r}"
@@ -44,10 +49,11 @@ class Recording:
 
     def flows(self) -> dict[tuple[str, str, int], int]:
         """(source, destination, port) -> connections, everything since the last call."""
-        return {
-            (flow["source"], flow["destination"], flow["port"]): flow["connections"]
-            for flow in self.ask("flows")
-        }
+        found: dict[tuple[str, str, int], int] = {}
+        for flow in self.ask("flows"):
+            key = (flow["source"], flow["destination"], flow["port"])
+            found[key] = found.get(key, 0) + flow["connections"]
+        return found
 
     def end(self) -> None:
         """End it the way `cnnf` ends, which takes everything back."""
@@ -157,7 +163,7 @@ def network() -> Iterator[Network]:
 @pytest.fixture
 def recording(network: Network) -> Iterator[Recording]:
     """The Defender's kernel side on the network's host."""
-    made = Recording(network.host, *Network.NETWORKS)
+    made = Recording(network.host, networks=Network.NETWORKS)
     try:
         yield made
     finally:

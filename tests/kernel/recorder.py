@@ -1,122 +1,244 @@
 """The Defender's kernel side as a program without a Console: it prints the flows it has seen.
 
-The real table, rules, loops and attribution; only the link is left out, so that flows between mere
-addresses, which Radar does not draw, can be compared one by one. Started by the tests within a
-namespace; takes a command a line on standard input and answers with a line of JSON.
+The real table, loops, judging and attribution, put together as the daemon does; only discovery and
+the link are left out, so that flows between mere addresses, which Radar does not draw, can be
+compared one by one. Started by the tests within a namespace with its options as JSON; takes a
+command a line, as a JSON list, on standard input and answers with a line of JSON.
 """
 
 import asyncio
 import json
 import os
 import sys
-from ipaddress import ip_network
+import time
+from ipaddress import ip_address, ip_network
+from typing import Any
 
+import msgspec
 import structlog
 
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.marks import DEFAULT_MASK, marks_at
-from cnnf.defender.core.ruleset import Plan, Scopes
+from cnnf.defender.core.observations import Looked, Report
+from cnnf.defender.core.plan import Plan
 from cnnf.defender.discovery.services import Cgroups, Processes, cgroup2_mount
+from cnnf.defender.enforcer import Enforcer
+from cnnf.defender.judging import Judging
 from cnnf.defender.kernel import table
 from cnnf.defender.kernel.footprint import Footprint
+from cnnf.defender.kernel.loop_process import LoopKind
 from cnnf.defender.kernel.loops import Loops
 from cnnf.defender.kernel.offload import Offload
+from cnnf.defender.kernel.programs import was_ours
+from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
 from cnnf.defender.local_services import LocalServices
 from cnnf.defender.observer import Observer
+from cnnf.policy.compiled import compile_policy
+from cnnf.policy.form import parse_policy
+from cnnf.protocol.messages import Settings
 
 QUEUE = 8130
+
+
+class Options(msgspec.Struct):
+    """What a test asks for."""
+
+    networks: list[str] = []
+    loop: LoopKind = "auto"
+    fail_closed: bool = False
+    failsafe: list[int] = []
+    console: list[tuple[str, int]] = []
+    settings: dict[str, Any] = {}
+    #: Put back what somebody has changed of the rules.
+    restore: bool = True
 
 
 class Recorder:
     """Records everything between start and end; nothing is published."""
 
-    def __init__(self, networks: list[str]) -> None:
-        extra = tuple(ip_network(text) for text in networks)
+    def __init__(self, options: Options) -> None:
+        extra = tuple(ip_network(text) for text in options.networks)
         cgroups = Cgroups(cgroup2_mount())
-        self.restarts = 0
+        marks = marks_at(DEFAULT_MASK)
+        book = AddressBook(extra)
+        services = LocalServices(cgroups, Processes(cgroups))
+        self.options = options
+        self.ended: list[str] = []
+        self.conditions: dict[str, str] = {}
+        self.judging = Judging(book, services, "host")
         self.loops = Loops(
             range(QUEUE, QUEUE + 2),
-            mark_mask=DEFAULT_MASK,
-            fail_closed=False,
-            on_report=lambda report: self.observer.take_report(report),
-            on_restart=self._restarted,
+            marks=marks,
+            fail_closed=options.fail_closed,
+            kind=options.loop,
+            tables=self.judging.tables,
+            on_report=self._reported,
+            on_ended=lambda _, why: self.ended.append(why),
         )
         self.observer = Observer(
-            AddressBook(extra),
-            LocalServices(cgroups, Processes(cgroups)),
-            self.loops.name_cgroups,
+            book,
+            services,
+            self.judging,
+            lambda: self.judging.name_cgroups(self.loops),
             lambda _: None,
         )
         plan = Plan(
-            marks=marks_at(DEFAULT_MASK),
+            marks=marks,
             queue_first=QUEUE,
             queue_count=2,
             log_group=QUEUE,
-            scopes=Scopes(containers=True, hosts=True),
+            fail_closed=options.fail_closed,
             networks=extra,
+            failsafe=tuple(options.failsafe),
+            console=tuple((ip_address(text), port) for text, port in options.console),
         )
         self.offload = Offload(plan, self.loops.use_generation)
+        self.enforcer = Enforcer(
+            self.offload,
+            self.loops,
+            self.judging,
+            book,
+            on_tallies=self.observer.take_tallies,
+            happened=self.conditions.__setitem__,
+            raise_=self.conditions.__setitem__,
+            clear=lambda code: self.conditions.pop(code, None),
+        )
+        self.settings = Settings(
+            generation=1, **{"containers": True, "hosts": True, **options.settings}
+        )
+        self.changed = asyncio.Event()
 
-    def _restarted(self, _: int) -> None:
-        self.restarts += 1
+    def _reported(self, report: Report) -> Looked | None:
+        self.observer.take_report(report)
+        return self.judging.looked(report) if report.held else None
 
     async def run(self) -> None:
         """Serve commands until standard input ends."""
         footprint = Footprint()
         footprint.claim()
+        watch = RulesetWatch(self._rules_changed, was_ours)
         try:
             await self.observer.refresh()
             self.loops.start(0)
             assert await self.loops.ready(10)
             await self.offload.install()
-            working = asyncio.create_task(self.observer.run())
-            working.add_done_callback(_end_with)
+            watch.start()
+            self._tell_surroundings()
+            await self.enforcer.apply(self.settings)
+            working = [asyncio.create_task(self.observer.run()), asyncio.create_task(self._keep())]
+            for task in working:
+                task.add_done_callback(_end_with)
             while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
-                print(json.dumps(await self._answer(line)), flush=True)
-            working.remove_done_callback(_end_with)
-            working.cancel()
+                print(json.dumps(await self._answer(*json.loads(line))), flush=True)
+            for task in working:
+                task.remove_done_callback(_end_with)
+                task.cancel()
+            await self.enforcer.end()
         finally:
+            watch.stop()
             footprint.release()
             await self.loops.stop()
 
-    async def _answer(self, command: str) -> object:
-        if command == "ready":
-            return self.loops.pids
-        if command == "switch":
-            self.observer.take_tallies(await self.offload.next_generation(), 1)
-            return True
-        if command == "state":
-            _, undecodable, unaccounted = self.loops.totals
-            return {
-                "packets": self.loops.totals[0],
-                "undecodable": undecodable,
-                "unaccounted": unaccounted,
-                "restarts": self.restarts,
-                **table.counters(),
-            }
-        assert command == "flows", command
+    def _rules_changed(self, _: RulesetChange) -> None:
+        self.changed.set()
+
+    async def _keep(self) -> None:
+        while True:
+            await self.changed.wait()
+            self.changed.clear()
+            if self.options.restore:
+                await self.enforcer.restore("somebody")
+
+    def _tell_surroundings(self) -> None:
+        observer = self.observer
+        self.judging.set_surroundings(
+            self.loops, observer.listeners, observer.packed_host_addresses
+        )
+
+    async def _answer(self, command: str, *arguments: Any) -> object:
+        return await getattr(self, f"do_{command}")(*arguments)
+
+    async def do_ready(self) -> object:
+        """The packet loops' processes."""
+        return self.loops.pids
+
+    async def do_policy(self, text: str) -> object:
+        """Put a policy in force; the milliseconds until it was."""
+        await self.observer.refresh()
+        self._tell_surroundings()
+        started = time.monotonic()
+        await self.enforcer.apply(
+            self.settings, compile_policy(parse_policy(text, subject="the test's policy"))
+        )
+        return (time.monotonic() - started) * 1000
+
+    async def do_settings(self, changes: dict[str, Any]) -> object:
+        """Other settings."""
+        self.settings = msgspec.structs.replace(self.settings, **changes)
+        await self.enforcer.apply(self.settings)
+        return True
+
+    async def do_switch(self) -> object:
+        """A new generation."""
+        await self.enforcer.renew()
+        return True
+
+    async def do_count(self) -> object:
+        """Read the kernel's counters, as is done every few seconds."""
+        await self.enforcer.count()
+        return True
+
+    async def do_state(self) -> object:
+        """What loops and kernel have counted, and the conditions."""
+        answered, undecodable, unaccounted, dropped = self.loops.totals
+        return {
+            "packets": answered,
+            "undecodable": undecodable,
+            "unaccounted": unaccounted,
+            "dropped": dropped,
+            "ended": self.ended,
+            "loops": self.loops.pids,
+            "conditions": self.conditions,
+            **table.counters(),
+        }
+
+    async def do_flows(self) -> object:
+        """Everything since the last call."""
         # The loops report within a quarter of a second; names are waited for 1.5 s.
         await asyncio.sleep(2.0)
-        self.observer.take_tallies(await self.offload.next_generation(), 1)
+        await self.enforcer.renew()
+        # What no loop has told of is certain only when it is still missing the next time.
+        await asyncio.sleep(1.0)
+        await self.enforcer.count()
         await asyncio.sleep(2.0)
         return [
             {
                 "source": flow.source.instance or flow.source.address,
                 "destination": flow.destination.instance or flow.destination.address,
                 "port": flow.port,
+                "protocol": flow.protocol,
                 "connections": flow.connections,
+                "answered": flow.answered,
+                "refused": flow.refused,
+                "effect": flow.effect,
+                "cause": flow.cause,
+                "process": flow.process.command if flow.process else "",
             }
             for flow in self.observer.flows.take(100_000)
         ]
 
 
 def _end_with(task: "asyncio.Task[None]") -> None:
-    """The observer runs for ever: whatever ended it is a failure of the test."""
+    """These run for ever: whatever ended one is a failure of the test."""
     task.print_stack(file=sys.stderr)
     os._exit(3)
+
+
+async def _main() -> None:
+    await Recorder(msgspec.json.decode(sys.argv[1], type=Options)).run()
 
 
 if __name__ == "__main__":
     # Standard output is for answers.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    asyncio.run(Recorder(sys.argv[1:]).run())
+    asyncio.run(_main())

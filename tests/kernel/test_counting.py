@@ -46,7 +46,8 @@ def test_five_thousand_connections(
     assert [failed(client) for client in clients] == [0] * len(clients)
     assert recording.flows() == expected
     state = recording.ask("state")
-    assert (state["bypassed"], state["uncounted"], state["undecodable"]) == (0, 0, 0)
+    assert (state["unaccounted"], state["undecodable"], state["dropped"]) == (0, 0, 0)
+    assert state["asked"] == state["packets"]
 
 
 def test_only_first_connections_reach_userspace(network: Network, recording: Recording) -> None:
@@ -67,7 +68,7 @@ def test_a_killed_loop_breaks_no_connection(network: Network, recording: Recordi
         os.kill(pid, signal.SIGKILL)
     assert failed(client) == 0
     state = recording.ask("state")
-    assert state["restarts"] >= 2
+    assert len(state["ended"]) >= 2
     counted = sum(recording.flows().values())
     # What the killed loops had not reported yet is lost, a SYN that waited in them is sent again.
     assert 1900 <= counted <= 2100
@@ -76,7 +77,10 @@ def test_a_killed_loop_breaks_no_connection(network: Network, recording: Recordi
 def test_a_packet_that_cannot_be_read_gets_a_verdict(
     network: Network, recording: Recording
 ) -> None:
-    """A SYN whose ports lie beyond what is copied passes, and is counted as undecodable."""
+    """A SYN whose ports lie beyond what is copied passes, and is counted as undecodable.
+
+    The kernel has seen its ports, so there is an edge all the same.
+    """
     address = network.ADDRESSES["b"][1]
     network.serve("b", address, 8001)
     assert failed(network.connect("a", 3, address, 8001, options=400)) == 0
@@ -84,4 +88,5 @@ def test_a_packet_that_cannot_be_read_gets_a_verdict(
     network.serve("b", address, 8002)
     assert failed(network.connect("a", 3, address, 8002, options=800)) == 0
     eventually(lambda: recording.ask("state")["undecodable"] >= 3, 2.0, "the loops' report")
-    assert recording.flows() == {(network.ADDRESSES["a"][1], address, 8001): 3}
+    source = network.ADDRESSES["a"][1]
+    assert recording.flows() == {(source, address, 8001): 3, (source, address, 8002): 3}

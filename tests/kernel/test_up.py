@@ -202,8 +202,8 @@ def test_limited_view_shows_local_and_internet_until_enabled(host: Host) -> None
             lambda: {local, internet} <= product.radar("hosts").edges.keys(), 3.0, "both edges"
         )
         assert neighbour not in product.radar("hosts").edges
-        for hook in ("pre", "in", "fwd", "out"):
-            rules = host.here.run("nft", "list", "chain", "inet", "cnnf", f"{hook}_known_syn")
+        for hook in ("input", "forward", "output"):
+            rules = host.here.run("nft", "list", "chain", "inet", "cnnf", f"{hook}_syn")
             assert "goto ask" not in rules
 
         with host.here.entered():
@@ -270,8 +270,8 @@ def test_after_sigkill_clean_or_the_next_start_mends(host: Host) -> None:
     product.start()
     product.kill_all()
     product.start()
-    rules = host.here.run("iptables-save", "-t", "security")
-    assert rules.count("-j NFQUEUE") == 3
+    rules = host.here.run("nft", "list", "ruleset")
+    assert rules.count("queue num") == 1
     # A running one is stopped by `clean`, and a second one refuses to start beside it.
     said = json.loads(host.here.run(*CNNF, "clean", "--json"))
     assert said["stopped"] is not None

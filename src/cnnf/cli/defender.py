@@ -3,7 +3,7 @@
 import asyncio
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -12,6 +12,8 @@ from cnnf.cli.lifetime import end_with_parent, parent, require_root
 from cnnf.cli.logging import log_to_stderr
 
 app = typer.Typer(no_args_is_help=True, help="The Defender: the agent on this host.")
+
+LoopKind = Literal["auto", "native", "python"]
 
 DEFAULT_DIRECTORY = Path("/var/lib/cnnf/defender")
 
@@ -32,6 +34,31 @@ MarkMask = Annotated[str, typer.Option(help="Four neighbouring bits of the packe
 FailClosed = Annotated[
     bool, typer.Option("--fail-closed", help="Drop what a full queue cannot take.")
 ]
+Loop = Annotated[
+    str,
+    typer.Option(
+        help="Which packet loop answers: native, python (slower, a reference), or auto: the "
+        "native one where it was built."
+    ),
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        help="A policy (YAML) to enforce on this host. Read again when it changes and on SIGHUP; "
+        "one that has an error is refused whole.",
+    ),
+]
+FailsafePorts = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--failsafe-port",
+        help="A TCP port of this host that is never refused; may be given repeatedly. "
+        "Without it: 22.",
+        min=1,
+        max=65_535,
+    ),
+]
 DockerSocket = Annotated[Path, typer.Option(help="The Docker Engine's socket.")]
 HostName = Annotated[str, typer.Option(help="This host's name; empty: the system's own.")]
 
@@ -45,6 +72,9 @@ def run(
     log_group: LogGroup = 8030,
     mark_mask: MarkMask = "0x3c00",
     fail_closed: FailClosed = False,
+    policy: PolicyFile = None,
+    failsafe_port: FailsafePorts = None,
+    loop: Loop = "auto",
     docker_socket: DockerSocket = Path("/var/run/docker.sock"),
     host_name: HostName = "",
 ) -> None:
@@ -53,11 +83,11 @@ def run(
     end_with_parent()
     log_to_stderr()
     # Imported late: `cnnf --help` need not load the kernel's adapters.
-    from cnnf.defender.daemon import Defender, Options
+    from cnnf.defender.daemon import DEFAULT_FAILSAFE, Defender, Options
     from cnnf.defender.kernel.errors import KernelError
     from cnnf.defender.link.errors import LinkError
     from cnnf.defender.netlink.errors import NetlinkError
-    from cnnf.policy.errors import InvalidValueError
+    from cnnf.policy.errors import PolicyError
 
     options = Options(
         directory=directory,
@@ -66,6 +96,9 @@ def run(
         mark_mask=parse_mask(mark_mask),
         log_group=log_group,
         fail_closed=fail_closed,
+        policy=policy,
+        failsafe_ports=tuple(failsafe_port) if failsafe_port else DEFAULT_FAILSAFE,
+        loop=parse_loop(loop),
         docker_socket=docker_socket,
         networks=parse_networks(container_network),
         host_name=host_name,
@@ -77,7 +110,13 @@ def run(
 
     try:
         asyncio.run(work())
-    except (KernelError, LinkError, NetlinkError, InvalidValueError) as error:
+    except OSError as error:
+        if policy is None or error.filename != str(policy):
+            raise
+        raise Failure(f"--policy: {error}", exit_code=2) from error
+    except PolicyError as error:
+        raise Failure(f"the policy is not used:\n{error}", exit_code=2) from error
+    except (KernelError, LinkError, NetlinkError) as error:
         raise Failure(str(error), hint="`cnnf doctor` says what this host lacks.") from error
 
 
@@ -92,6 +131,14 @@ def parse_networks(texts: list[str] | None) -> tuple[IPv4Network | IPv6Network, 
                 f"--container-network: {text!r} is no network; write 10.1.0.0/24", exit_code=2
             ) from error
     return tuple(networks)
+
+
+def parse_loop(text: str) -> LoopKind:
+    """The kind of packet loop given by hand. Raises Failure."""
+    for kind in get_args(LoopKind):
+        if text == kind:
+            return kind  # type: ignore[no-any-return]
+    raise Failure(f"--loop: {text!r}: write auto, native or python", exit_code=2)
 
 
 def parse_mask(text: str) -> int:

@@ -16,12 +16,16 @@ from cnnf.cli.client import Client
 from cnnf.cli.defender import (
     DockerSocket,
     FailClosed,
+    FailsafePorts,
     HostName,
     LogGroup,
+    Loop,
     MarkMask,
     Networks,
+    PolicyFile,
     Queue,
     Queues,
+    parse_loop,
     parse_mask,
     parse_networks,
 )
@@ -60,6 +64,9 @@ def up(
     log_group: LogGroup = 8030,
     mark_mask: MarkMask = "0x3c00",
     fail_closed: FailClosed = False,
+    policy: PolicyFile = None,
+    failsafe_port: FailsafePorts = None,
+    loop: Loop = "auto",
     docker_socket: DockerSocket = Path("/var/run/docker.sock"),
     host_name: HostName = "",
 ) -> None:
@@ -72,6 +79,9 @@ def up(
     # What can be refused is refused before anything is started.
     parse_networks(container_network)
     parse_mask(mark_mask)
+    parse_loop(loop)
+    if policy is not None:
+        check_policy_file(policy)
     programs = _Programs()
     programs.forward_signals()
     try:
@@ -95,6 +105,11 @@ def up(
             arguments += ["--container-network", network]
         if fail_closed:
             arguments.append("--fail-closed")
+        if policy is not None:
+            arguments += ["--policy", str(policy)]
+        arguments += ["--loop", loop]
+        for port in sorted({*(failsafe_port or (22,)), *console_ports(listen, defender_listen)}):
+            arguments += ["--failsafe-port", str(port)]
         programs.start("defender", arguments, ready="Defender ready")
         programs.wait_ready("defender", _DEFENDER_READY_SECONDS)
         _tell(client)
@@ -200,6 +215,29 @@ class _Programs:
                 event.set()
             else:
                 print(line, end="", flush=True)
+
+
+def check_policy_file(path: Path) -> None:
+    """Refuse a policy that can't be used before anything is started. Raises Failure."""
+    from cnnf.defender.local_policy import LocalPolicy
+    from cnnf.policy.errors import PolicyError
+
+    try:
+        LocalPolicy(path).read()
+    except OSError as error:
+        raise Failure(f"--policy: {error}", exit_code=2) from error
+    except PolicyError as error:
+        raise Failure(f"the policy is not used:\n{error}", exit_code=2) from error
+
+
+def console_ports(*listening: str) -> list[int]:
+    """The ports that others reach this Console by: never refused. On loopback nobody can."""
+    ports = []
+    for text in listening:
+        host, _, port = text.rpartition(":")
+        if port.isdigit() and not host.startswith(("127.", "[::1]", "localhost")):
+            ports.append(int(port))
+    return ports
 
 
 def _wait_for_console(programs: _Programs, data_dir: Path) -> Client:

@@ -35,33 +35,45 @@ from cnnf.defender.core.containers import (
 from cnnf.defender.core.inventory import Inventory
 from cnnf.defender.core.limits import (
     BATCH_INTERVAL_SECONDS,
+    COUNT_INTERVAL_SECONDS,
+    COUNT_TIME_SHARE,
+    GENERATION_SECONDS_MAX,
     OUTBOX_BATCHES_MAX,
     OWNER_SWITCH_SPACING_SECONDS,
+    POLICY_FILE_SECONDS,
+    RESTORE_INTERVAL_SECONDS,
+    RESTORE_SPACING_SECONDS,
     SERVICES_INTERVAL_SECONDS,
-    SWITCH_INTERVAL_SECONDS,
-    SWITCH_INTERVAL_SECONDS_MAX,
 )
 from cnnf.defender.core.marks import DEFAULT_MASK, marks_at
-from cnnf.defender.core.observations import Report
+from cnnf.defender.core.observations import Looked, Report
 from cnnf.defender.core.outbox import Outbox
-from cnnf.defender.core.ruleset import Plan, Scopes
-from cnnf.defender.core.tallies import Tally
+from cnnf.defender.core.plan import Plan, Scopes
 from cnnf.defender.discovery.docker import DEFAULT_SOCKET, DockerDiscovery
 from cnnf.defender.discovery.services import Cgroups, Processes, cgroup2_mount
-from cnnf.defender.kernel import bridges, sockets, table
+from cnnf.defender.enforcer import Enforcer
+from cnnf.defender.health import Health
+from cnnf.defender.judging import Judging
+from cnnf.defender.kernel import bridges
 from cnnf.defender.kernel.addresses import AddressWatch
 from cnnf.defender.kernel.errors import KernelError
 from cnnf.defender.kernel.footprint import RUN_DIRECTORY, Footprint
+from cnnf.defender.kernel.loop_process import LoopKind
 from cnnf.defender.kernel.loops import Loops
 from cnnf.defender.kernel.offload import CountsUnreadError, Offload
+from cnnf.defender.kernel.programs import was_ours
+from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
 from cnnf.defender.kernel.watch import Watch
 from cnnf.defender.link.credentials import Credentials
 from cnnf.defender.link.uplink import Uplink
+from cnnf.defender.local_policy import LocalPolicy
 from cnnf.defender.local_services import LocalServices
 from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.defender.observer import Observer
 from cnnf.defender.publisher import Publisher
 from cnnf.policy.addresses import Network
+from cnnf.policy.compiled import Compiled
+from cnnf.policy.errors import PolicyError
 from cnnf.protocol.messages import HostInfo, Settings
 
 _log = structlog.get_logger(__name__)
@@ -74,6 +86,8 @@ _DRAIN_SECONDS = 2.0
 _TASK_RETRY_SECONDS = 1.0
 
 DEFAULT_QUEUE = 8030
+#: Ports of this host that are never refused: its administrator must get in.
+DEFAULT_FAILSAFE = (22,)
 #: More queues than two do not help before the machine has more cores than that to spare.
 _QUEUES_MAX = 4
 
@@ -87,6 +101,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     mark_mask: int = DEFAULT_MASK
     log_group: int = DEFAULT_QUEUE
     fail_closed: bool = False
+    loop: LoopKind = "auto"
+    policy: Path | None = None
+    failsafe_ports: tuple[int, ...] = DEFAULT_FAILSAFE
     docker_socket: Path = DEFAULT_SOCKET
     networks: tuple[Network, ...] = ()
     host_name: str = ""
@@ -108,23 +125,34 @@ class Defender:
         self._book = AddressBook(options.networks)
         cgroups = Cgroups(cgroup2_mount())
         self._services = LocalServices(cgroups, Processes(cgroups))
+        host_name = options.host_name or socket.gethostname()
+        marks = marks_at(options.mark_mask)
+        self._judging = Judging(self._book, self._services, host_name)
         self._loops = Loops(
             range(options.queue_first, options.queue_first + queues),
-            mark_mask=options.mark_mask,
+            marks=marks,
             fail_closed=options.fail_closed,
+            kind=options.loop,
+            tables=self._judging.tables,
             on_report=self._reported,
-            on_restart=self._loop_restarted,
+            on_ended=self._loop_ended,
         )
         self._observer = Observer(
-            self._book, self._services, self._loops.name_cgroups, self._inventory.put
+            self._book,
+            self._services,
+            self._judging,
+            lambda: self._judging.name_cgroups(self._loops),
+            self._inventory.put,
         )
         self._watch = Watch(options.log_group, self._observer.take_logged, self._log_lost)
         plan = Plan(
-            marks=marks_at(options.mark_mask),
+            marks=marks,
             queue_first=options.queue_first,
             queue_count=queues,
             log_group=options.log_group,
+            fail_closed=options.fail_closed,
             networks=options.networks,
+            failsafe=options.failsafe_ports,
         )
         self._offload = Offload(plan, self._loops.use_generation)
         self._outbox = Outbox(OUTBOX_BATCHES_MAX)
@@ -132,6 +160,22 @@ class Defender:
         self._publisher = Publisher(
             incarnation, self._outbox, self._inventory, self._observer.flows, self._conditions
         )
+        self._health = Health(self._conditions, self._loops, self._observer, self._outbox)
+        self._enforcer = Enforcer(
+            self._offload,
+            self._loops,
+            self._judging,
+            self._book,
+            on_tallies=self._observer.take_tallies,
+            happened=self._health.happened,
+            raise_=self._condition,
+            clear=self._conditions.clear,
+        )
+        self._ruleset_watch = RulesetWatch(self._rules_changed, was_ours)
+        self._rules_news = asyncio.Event()
+        self._changed_by = ""
+        self._policy = LocalPolicy(options.policy) if options.policy else None
+        self._policy_news = asyncio.Event()
         link = self._credentials.link()
         self._uplink = Uplink(
             link.url,
@@ -148,7 +192,6 @@ class Defender:
         self._wanted_news = asyncio.Event()
         self._networks_news = asyncio.Event()
         self._discovered = asyncio.Event()
-        self._counted_since_ms = _now_ms()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -157,15 +200,18 @@ class Defender:
         running = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             running.add_signal_handler(number, stop.set)
+        running.add_signal_handler(signal.SIGHUP, self._policy_news.set)
+        # A wrong policy is told before anything is touched.
+        compiled = await asyncio.to_thread(self._policy.read) if self._policy else None
         await asyncio.to_thread(self._footprint.claim)
         try:
-            await self._start()
+            await self._start(compiled)
             ready()
             await stop.wait()
         finally:
             await self._stop()
 
-    async def _start(self) -> None:
+    async def _start(self, compiled: Compiled | None) -> None:
         self._spawn("settings", self._uplink.listen_for_ever)
         discovery = DockerDiscovery(self._discovery_changed, self._options.docker_socket)
         self._spawn("discovery", discovery.run)
@@ -189,7 +235,9 @@ class Defender:
         if not await self._loops.ready(_LOOPS_READY_SECONDS):
             raise KernelError("the packet loops did not start; their messages stand above")
         await self._offload.install()
-        await self._apply_wanted()
+        self._ruleset_watch.start()
+        self._tell_surroundings()
+        await self._apply_wanted(compiled)
         self._publisher.host = self._host()
         for name, work in (
             ("observer", self._observer.run),
@@ -199,19 +247,23 @@ class Defender:
             ("networks", self._follow_networks),
             ("addresses", self._follow_addresses),
             ("owners", self._follow_owners),
-            ("generations", self._switch_for_ever),
+            ("counts", self._count_for_ever),
+            ("rules", self._keep_rules),
             ("services", self._watch_services),
         ):
             self._spawn(name, work)
+        if self._policy is not None:
+            self._spawn("policy", self._follow_policy)
 
     async def _stop(self) -> None:
         """Take everything back; each step is tried whatever the one before did."""
         upload = [task for task in self._tasks if task.get_name() == "upload"]
         others = [task for task in self._tasks if task not in upload]
         await _cancel(others)
-        with contextlib.suppress(KernelError, CountsUnreadError):
-            if self._tasks:
-                await self._switch()
+        self._ruleset_watch.stop()
+        with contextlib.suppress(KernelError, NetlinkError, OSError, CountsUnreadError):
+            if upload:
+                await self._enforcer.end()
         try:
             await asyncio.to_thread(self._footprint.release)
         finally:
@@ -255,6 +307,8 @@ class Defender:
             self._container_gone(change.id, change.at)
         elif isinstance(change, NetworksChanged):
             self._networks_changed(self._book.set_networks(change.networks))
+        if self._judging.tell_endpoints(self._loops):
+            self._owner_news.set()
         self._observer.names_changed()
 
     def _container_gone(self, container: str, at_ms: int) -> None:
@@ -271,7 +325,7 @@ class Defender:
             await self._networks_news.wait()
             self._networks_news.clear()
             await self._filter_bridges()
-            await self._switch(networks=self._book.networks)
+            await self._enforcer.use_networks()
 
     def _addresses_changed(self) -> None:
         self._address_news.set()
@@ -282,13 +336,14 @@ class Defender:
             self._address_news.clear()
             await self._observer.read_addresses()
             self._publisher.host = self._host()
+            self._tell_surroundings()
 
     async def _follow_owners(self) -> None:
         """What is remembered and counted by address belongs to one owner: begin anew with each."""
         while True:
             await self._owner_news.wait()
             self._owner_news.clear()
-            await self._switch()
+            await self._enforcer.renew()
             await asyncio.sleep(OWNER_SWITCH_SPACING_SECONDS)
 
     async def _filter_bridges(self) -> None:
@@ -304,7 +359,7 @@ class Defender:
         else:
             self._conditions.clear("bridge-not-filtered")
 
-    # --- what the Console wants
+    # --- what the Console and the local policy want
 
     def _wanted_changed(self, settings: Settings) -> None:
         if settings.generation >= self._wanted.generation and settings != self._wanted:
@@ -317,10 +372,10 @@ class Defender:
             self._wanted_news.clear()
             await self._apply_wanted()
 
-    async def _apply_wanted(self) -> None:
-        wanted, before = self._wanted, self._offload.plan.scopes
-        scopes = Scopes(containers=wanted.containers, hosts=wanted.hosts)
-        await self._switch(scopes=scopes, networks=self._book.networks)
+    async def _apply_wanted(self, compiled: Compiled | None = None) -> None:
+        wanted, before = self._wanted, self._enforcer.scopes
+        await self._enforcer.apply(wanted, compiled)
+        scopes = self._enforcer.scopes
         if self._publisher.applied is not None and scopes != before:
             # What the view so far did not show was there before the switch, too.
             await self._observer.find_existing(scopes, before=before)
@@ -328,70 +383,56 @@ class Defender:
         self._publisher.applied = wanted
         _log.info("settings applied", containers=wanted.containers, hosts=wanted.hosts)
 
-    # --- generations
+    async def _follow_policy(self) -> None:
+        """Take the policy file whenever it is another; one that is wrong changes nothing."""
+        policy = self._policy
+        assert policy is not None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLICY_FILE_SECONDS):
+                    await self._policy_news.wait()
+            if self._policy_news.is_set() or await asyncio.to_thread(policy.changed):
+                self._policy_news.clear()
+                await self._read_policy(policy)
 
-    async def _switch_for_ever(self) -> None:
+    async def _read_policy(self, policy: LocalPolicy) -> None:
+        try:
+            compiled = await asyncio.to_thread(policy.read)
+        except (OSError, PolicyError) as error:
+            self._condition("policy-refused", f"{error}; what was in force stays")
+            _log.error("policy refused", file=str(policy.path), error=str(error))
+            return
+        await self._apply_wanted(compiled)
+        self._conditions.clear("policy-refused")
+        _log.info("policy applied", digest=compiled.digest, rules=len(compiled.rules))
+
+    # --- generations, and that what is in force stays so
+
+    async def _count_for_ever(self) -> None:
         while True:
             started = time.monotonic()
-            await self._switch()
-            await self._read_health()
-            # Reading 100,000 counts takes a second: then switch less often, up to the bound.
-            took = time.monotonic() - started
-            interval = min(max(SWITCH_INTERVAL_SECONDS, took * 20), SWITCH_INTERVAL_SECONDS_MAX)
-            self._book.forget_old(_now_ms())
-            await asyncio.sleep(interval)
-
-    async def _switch(
-        self, *, scopes: Scopes | None = None, networks: tuple[Network, ...] | None = None
-    ) -> None:
-        """A new generation, also with new scopes or networks; what was counted is taken."""
-        since_ms, now_ms = self._counted_since_ms, _now_ms()
-        try:
-            if scopes is None and networks is None:
-                tallies: list[Tally] = await self._offload.next_generation()
+            if self._enforcer.seconds_in_generation > GENERATION_SECONDS_MAX:
+                await self._enforcer.renew()
             else:
-                tallies = await self._offload.change(scopes=scopes, networks=networks)
-        except CountsUnreadError as error:
-            self._condition("counts-unread", str(error))
-            return
-        except KernelError as error:
-            self._condition("rules-failed", str(error))
-            if scopes is not None or networks is not None:
-                raise
-            return
-        self._conditions.clear("counts-unread")
-        self._conditions.clear("rules-failed")
-        self._counted_since_ms = now_ms
-        self._observer.take_tallies(tallies, since_ms)
+                await self._enforcer.count()
+            await self._health.read(self._offload.plan)
+            self._book.forget_old(_now_ms())
+            took = time.monotonic() - started
+            await asyncio.sleep(max(COUNT_INTERVAL_SECONDS, took / COUNT_TIME_SHARE))
 
-    async def _read_health(self) -> None:
-        """Turn what the kernel and the loops have counted into conditions."""
-        with contextlib.suppress(KernelError):
-            counted = await asyncio.to_thread(table.counters)
-            bypassed = counted.get("bypassed", 0)
-            if bypassed:
-                self._condition(
-                    "packets-bypassed",
-                    f"{bypassed} connections passed without a verdict since the start "
-                    "(while a packet loop was not there, or its queue was full)",
-                )
-        statistics = await asyncio.to_thread(sockets.queue_statistics)
-        plan = self._offload.plan
-        ours = range(plan.queue_first, plan.queue_first + plan.queue_count)
-        dropped = sum(sum(statistics[queue][1:]) for queue in ours if queue in statistics)
-        if dropped:
-            self._condition("queue-overflow", f"{dropped} packets did not fit into the queues")
-        _, undecodable, unaccounted = self._loops.totals
-        if undecodable:
-            self._condition("packets-undecodable", f"{undecodable} packets could not be read")
-        if unaccounted:
-            self._condition("packets-unaccounted", f"{unaccounted} connections were not counted")
-        lost = self._observer.lost + self._observer.flows.lost
-        if lost:
-            self._condition("flows-lost", f"{lost} connections did not fit into memory")
-        if self._outbox.gap is not None:
-            gap = self._outbox.gap
-            self._condition("batches-lost", f"batches {gap.first} to {gap.last} were given up")
+    def _rules_changed(self, change: RulesetChange) -> None:
+        self._changed_by = change.program
+        self._rules_news.set()
+
+    async def _keep_rules(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RESTORE_INTERVAL_SECONDS):
+                    await self._rules_news.wait()
+            self._rules_news.clear()
+            by, self._changed_by = self._changed_by, ""
+            await self._enforcer.restore(by)
+            await asyncio.sleep(RESTORE_SPACING_SECONDS)
 
     # --- services, batches, conditions
 
@@ -408,6 +449,12 @@ class Defender:
             self._inventory.put(instance)
         for gone in self._inventory.running("service") - running:
             self._inventory.stop(gone, _now_ms())
+        self._tell_surroundings()
+
+    def _tell_surroundings(self) -> None:
+        listeners, addresses = self._observer.listeners, self._observer.packed_host_addresses
+        if self._judging.set_surroundings(self._loops, listeners, addresses):
+            self._owner_news.set()
 
     async def _publish_for_ever(self) -> None:
         while True:
@@ -415,14 +462,15 @@ class Defender:
                 self._uplink.notify()
             await asyncio.sleep(BATCH_INTERVAL_SECONDS)
 
-    def _reported(self, report: Report) -> None:
+    def _reported(self, report: Report) -> Looked | None:
         self._observer.take_report(report)
+        return self._judging.looked(report) if report.held else None
 
-    def _loop_restarted(self, queue: int) -> None:
-        self._condition("loop-restarted", f"the packet loop of queue {queue} ended and was started")
+    def _loop_ended(self, queue: int, why: str) -> None:
+        self._health.happened("loop-restarted", f"packet loop of queue {queue}: {why}; restarted")
 
     def _log_lost(self) -> None:
-        self._condition("log-lost", "the kernel logged more connections than could be read")
+        self._health.happened("log-lost", "the kernel logged more connections than could be read")
 
     def _condition(self, code: Code, message: str) -> None:
         self._conditions.put(code, message, _now_ms())

@@ -71,6 +71,16 @@ class LocalServices:
         """The ids of the cgroups that tell a service by themselves."""
         return set(self._by_cgroup)
 
+    def owner_of_cgroup(self, cgroup: int) -> str:
+        """The instance that a cgroup names by itself; '' when it names none."""
+        owner = self._by_cgroup.get(cgroup)
+        return owner.instance if owner is not None else ""
+
+    def owner_of(self, cgroup: int, inode: int) -> str:
+        """The instance behind a socket, as far as it was looked at; '' when not."""
+        owner = self._by_cgroup.get(cgroup) or self._by_inode.get(inode)
+        return owner.instance if owner is not None else ""
+
     def owners(self, sockets: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Owner]:
         """The owner of each (cgroup id, inode); nobody is said, not guessed."""
         wanted = set(sockets)

@@ -8,13 +8,14 @@ worker thread; what is named goes to the flow table, what discovery has not name
 import asyncio
 import contextlib
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
 import structlog
 
 from cnnf.defender.core.addressbook import AddressBook
+from cnnf.defender.core.answers import Asker, Awaited, Place
 from cnnf.defender.core.attribution import (
     Listeners,
     Owner,
@@ -23,16 +24,21 @@ from cnnf.defender.core.attribution import (
     Unnamed,
     attribute,
     is_local,
+    is_loopback,
     is_visible,
     plain,
 )
 from cnnf.defender.core.containers import Container
 from cnnf.defender.core.existing import NamespaceSockets, merge
 from cnnf.defender.core.flows import FlowTable
-from cnnf.defender.core.limits import PENDING_FLOWS_MAX
-from cnnf.defender.core.observations import Report
-from cnnf.defender.core.ruleset import Scopes
-from cnnf.defender.core.tallies import Tally
+from cnnf.defender.core.judgement import Cause
+from cnnf.defender.core.limits import DECISIONS_KEPT_MAX, PENDING_FLOWS_MAX
+from cnnf.defender.core.missed import Missed
+from cnnf.defender.core.observations import Report, Seen
+from cnnf.defender.core.plan import Scopes
+from cnnf.defender.core.tables import UDP
+from cnnf.defender.core.tallies import FlowKey, Tally
+from cnnf.defender.judging import Judging
 from cnnf.defender.kernel import addresses, namespaces
 from cnnf.defender.kernel.errors import KernelError
 from cnnf.defender.kernel.sockdiag import SocketOwner, SocketTable
@@ -61,20 +67,25 @@ _LISTENERS_SECONDS = 0.2
 class Observer:
     """Names sightings.
 
-    `on_named` is told which cgroups name a service by themselves, `on_service` of a service that
-    was seen for the first time.
+    `on_named` is told when more cgroups may name a service by themselves, `on_service` of a service
+    that was seen for the first time.
     """
 
     def __init__(
         self,
         book: AddressBook,
         services: LocalServices,
-        on_named: Callable[[set[int]], None],
+        judging: Judging,
+        on_named: Callable[[], None],
         on_service: Callable[[Instance], None],
     ) -> None:
         self.flows = FlowTable()
         self._book = book
         self._services = services
+        self._judging = judging
+        self._awaited = Awaited()
+        self._missed = Missed()
+        self._decisions: OrderedDict[FlowKey, Cause] = OrderedDict()
         self._on_named = on_named
         self._on_service = on_service
         self._sightings: deque[Sighting] = deque()
@@ -95,23 +106,65 @@ class Observer:
         parsed = sorted(map(ip_address, self._host_addresses), key=lambda one: (one.version, one))
         return [str(one) for one in parsed if not one.is_loopback and not one.is_link_local]
 
+    @property
+    def listeners(self) -> Listeners:
+        """Who listens on this host, as last read."""
+        return self._listeners
+
+    @property
+    def packed_host_addresses(self) -> frozenset[bytes]:
+        """This host's addresses as the kernel has them."""
+        return self._host_addresses
+
     def take_report(self, report: Report) -> None:
-        """A packet loop's flows."""
+        """A packet loop's flows. One without a count is held, and only to be looked at."""
         for seen in report.flows:
             if seen.source and seen.inode:
                 self._look_quickly(seen.cgroup, seen.inode)
-            self._put(
-                Sighting(
-                    source=seen.source,
-                    cgroup=seen.cgroup,
-                    inode=seen.inode,
-                    destination=seen.destination,
-                    port=seen.port,
-                    connections=seen.count,
-                    first_seen=seen.first_seen,
-                    last_seen=seen.last_seen,
-                )
-            )
+            if seen.count:
+                self._put(self._sighting(report, seen))
+
+    def _sighting(self, report: Report, seen: Seen) -> Sighting:
+        cause = self._judging.cause(report, seen)
+        # A cgroup that names a service stands for all of its sockets.
+        inode = seen.inode if seen.source else 0
+        flow = FlowKey(
+            b"" if seen.cgroup else seen.source,
+            seen.cgroup,
+            seen.destination,
+            seen.port,
+            seen.protocol,
+        )
+        self._decide(flow, cause)
+        self._missed.answered(
+            flow._replace(source=b"", cgroup=0) if seen.hook == OUTPUT else flow, seen.count
+        )
+        if seen.hook == OUTPUT:
+            place = Place(seen.destination, seen.port, seen.protocol)
+            self._awaited.ask(place, Asker(seen.cgroup, inode), seen.count)
+        return Sighting(
+            source=seen.source,
+            cgroup=seen.cgroup,
+            inode=seen.inode,
+            destination=seen.destination,
+            port=seen.port,
+            protocol="udp" if seen.protocol == UDP else "tcp",
+            connections=seen.count,
+            effect=cause.effect,
+            cause=cause.cause,
+            first_seen=seen.first_seen,
+            last_seen=seen.last_seen,
+        )
+
+    def _decide(self, flow: FlowKey, cause: Cause) -> None:
+        """Keep what was decided, for what the kernel counts by itself afterwards."""
+        if cause.effect is None:
+            self._decisions.pop(flow, None)
+            return
+        self._decisions[flow] = cause
+        self._decisions.move_to_end(flow)
+        if len(self._decisions) > DECISIONS_KEPT_MAX:
+            self._decisions.popitem(last=False)
 
     def take_logged(self, packet: LoggedPacket) -> None:
         """A SYN of the limited view; its socket is looked up at once, while it is connecting."""
@@ -146,18 +199,75 @@ class Observer:
     def take_tallies(self, tallies: list[Tally], since_ms: int) -> None:
         """What the kernel counted by itself since `since_ms`."""
         now_ms = _now_ms()
+        # Attempts before answers: those who have asked are then known.
         for tally in tallies:
-            self._put(
-                Sighting(
-                    source=tally.source,
-                    cgroup=tally.cgroup,
-                    destination=tally.destination,
-                    port=tally.port,
-                    connections=tally.packets,
-                    first_seen=since_ms,
-                    last_seen=now_ms,
-                )
+            flow = tally.flow
+            cause = self._decisions.get(flow, _DEFAULT)
+            if flow.cgroup and tally.passed:
+                self._awaited.ask(_place(flow), Asker(flow.cgroup, 0), tally.passed)
+            if tally.passed:
+                allowed = cause if cause.effect != "prevent" else _DEFAULT
+                self._count(flow, allowed, since_ms, now_ms, connections=tally.passed)
+            if tally.refused:
+                refused = Cause("prevent", cause.cause)
+                self._count(flow, refused, since_ms, now_ms, connections=tally.refused)
+        for tally in tallies:
+            for figure, number in (("answered", tally.answered), ("refused", tally.reset)):
+                for flow, inode, share in self._askers(tally.flow, number):
+                    cause = self._decisions.get(flow, _DEFAULT)
+                    self._count(flow, cause, since_ms, now_ms, inode=inode, **{figure: share})
+        for tally in tallies:
+            if tally.asked:
+                own = self._is_own(tally.flow.source)
+                flow = tally.flow._replace(source=b"") if own else tally.flow
+                self._missed.asked(flow, tally.asked)
+        for flow, missing in self._missed.settle():
+            self._count(flow, _DEFAULT, since_ms, now_ms, connections=missing)
+
+    def _is_own(self, source: bytes) -> bool:
+        return plain(source) in self._host_addresses or is_loopback(plain(source))
+
+    def _askers(self, flow: FlowKey, answers: int) -> Iterator[tuple[FlowKey, int, int]]:
+        """Whose answers these are: flow, inode, how many."""
+        if not answers:
+            return
+        if not self._is_own(flow.source):
+            yield flow, 0, answers
+            return
+        shares = self._awaited.answer(_place(flow), answers)
+        for asker, share in shares:
+            if asker.cgroup:
+                yield flow._replace(source=b"", cgroup=asker.cgroup), asker.inode, share
+            else:
+                yield flow, 0, share
+        if not shares:
+            yield flow, 0, answers
+
+    def _count(
+        self,
+        flow: FlowKey,
+        cause: Cause,
+        since_ms: int,
+        now_ms: int,
+        *,
+        inode: int = 0,
+        **figures: int,
+    ) -> None:
+        self._put(
+            Sighting(
+                source=flow.source,
+                cgroup=flow.cgroup,
+                inode=inode,
+                destination=flow.destination,
+                port=flow.port,
+                protocol="udp" if flow.protocol == UDP else "tcp",
+                effect=cause.effect,
+                cause=cause.cause,
+                first_seen=since_ms,
+                last_seen=now_ms,
+                **figures,
             )
+        )
 
     def names_changed(self) -> None:
         """Discovery has news: what waits for a name may have one."""
@@ -239,7 +349,7 @@ class Observer:
         if keys:
             async with self._worker:
                 owners = await asyncio.to_thread(self._services.owners, keys)
-            self._on_named(self._services.named)
+            self._on_named()
         if self._misses_listener(batch):
             with contextlib.suppress(NetlinkError, OSError):
                 await self._read_listeners()
@@ -286,7 +396,8 @@ class Observer:
             return False
         around = self._around()
         return any(
-            is_local(one.destination, around)
+            one.protocol == "tcp"
+            and is_local(one.destination, around)
             and self._listeners.find(plain(one.destination), one.port) is None
             for one in batch
         )
@@ -336,6 +447,13 @@ def _tracked() -> list[conntrack.Tracked]:
     finally:
         netlink.close()
     return found
+
+
+def _place(flow: FlowKey) -> Place:
+    return Place(flow.destination, flow.port, flow.protocol)
+
+
+_DEFAULT = Cause(None, "")
 
 
 def _now_ms() -> int:

@@ -97,6 +97,21 @@ class AddressBook:
         self._bridges = tuple(sorted({network.bridge for network in ours if network.bridge}))
         return before != (self._networks, self._bridges)
 
+    def behind(self) -> dict[bytes, list[Container]]:
+        """Every address that is a container's now, with all that may stand behind it: the one
+        that owns it, and those that live in that one's network namespace."""
+        guests: dict[str, list[Container]] = {}
+        for container in self._containers.values():
+            if container.shared_network:
+                guests.setdefault(container.shared_network, []).append(container)
+        found = {}
+        for address, tenures in self._tenures.items():
+            owners = [self._containers.get(one.container) for one in tenures if not one.until]
+            present = [owner for owner in owners if owner is not None]
+            if present:
+                found[address] = [one for own in present for one in (own, *guests.get(own.id, ()))]
+        return found
+
     def owner(self, address: bytes, at_ms: int) -> str:
         """The id of the container that had the address at a time; '' when none is known."""
         # Oldest first: a new owner may claim time from before it was heard of, but not what was

@@ -12,9 +12,9 @@ import msgspec
 
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.limits import LISTENER_WAIT_MS, NAME_WAIT_MS
-from cnnf.defender.core.ruleset import Scopes
+from cnnf.defender.core.plan import Scopes
 from cnnf.policy.addresses import is_internet
-from cnnf.protocol.messages import Endpoint, Process
+from cnnf.protocol.messages import Effect, Endpoint, Process, Protocol
 
 _ANY = (bytes(4), bytes(16))
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -27,7 +27,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """A flow as the kernel told it. Packed addresses; milliseconds since the epoch.
 
     `source` is empty when only the cgroup is known. `cgroup` 0 means that the flow is not one of
-    this host's own sockets, or that its socket could not be found.
+    this host's own sockets, or that its socket could not be found. The figures are a flow's, see
+    `cnnf.protocol.messages.Flow`.
     """
 
     source: bytes = b""
@@ -35,8 +36,14 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     inode: int = 0
     destination: bytes
     port: int
+    protocol: Protocol = "tcp"
     connections: int = 0
+    answered: int = 0
+    refused: int = 0
     found: int = 0
+    cut: int = 0
+    effect: Effect | None = None
+    cause: str = ""
     first_seen: int
     last_seen: int
 
@@ -87,6 +94,12 @@ class Listeners:
                 return at[any_address]
         return None
 
+    def entries(self) -> Iterable[tuple[int, bytes, Owner]]:
+        """Every listener: port, packed plain address, owner."""
+        for port, at in self._by_port.items():
+            for address, owner in at.items():
+                yield port, address, owner
+
     def at(self, port: int) -> Iterable[Owner]:
         """Everybody who listens on this port, on whatever address."""
         return self._by_port.get(port, {}).values()
@@ -126,7 +139,8 @@ def attribute(sighting: Sighting, around: Surroundings) -> Ends | Unnamed | None
     waiting = (source, sighting.source), (destination, sighting.destination)
     if any(_awaits_name(endpoint, address, around) for endpoint, address in waiting):
         return Unnamed(ends, NAME_WAIT_MS)
-    if not destination.instance and _is_host(plain(sighting.destination), around.host_addresses):
+    own = _is_host(plain(sighting.destination), around.host_addresses)
+    if not destination.instance and own and sighting.protocol == "tcp":
         return Unnamed(ends, LISTENER_WAIT_MS)
     return ends
 
@@ -199,6 +213,8 @@ def _destination(sighting: Sighting, around: Surroundings) -> tuple[Endpoint, in
     if not _is_host(address, around.host_addresses):
         times = sighting.last_seen, sighting.first_seen
         return Endpoint(address=text, instance=_container(address, times, around)), sighting.port
+    if sighting.protocol != "tcp":
+        return Endpoint(address=text), sighting.port
     listener = around.listeners.find(address, sighting.port)
     if listener is None or _forwards(listener):
         published = around.book.published(sighting.port)

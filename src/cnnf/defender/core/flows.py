@@ -2,20 +2,23 @@
 
 from cnnf.defender.core.attribution import Ends, Sighting
 from cnnf.defender.core.limits import PENDING_FLOWS_MAX
-from cnnf.protocol.messages import Endpoint, Flow, Process
+from cnnf.protocol.messages import Effect, Endpoint, Flow, Process, Protocol
 
-#: Source and destination, each as its instance or else its address, and the port.
-_Key = tuple[str, str, int]
+#: Source and destination, each as its instance or else its address, the port, the protocol, and
+#: what was decided.
+_Key = tuple[str, str, int, Protocol, Effect | None, str]
+#: The figures of a flow that add up.
+_FIGURES = ("connections", "answered", "refused", "found", "cut")
 
 
 class _Entry:
-    __slots__ = ("connections", "destination", "first", "found", "last", "process", "source")
+    __slots__ = ("destination", "figures", "first", "last", "process", "source")
 
     def __init__(self, ends: Ends, first: int) -> None:
         self.source, self.destination = ends.source, ends.destination
         self.process: Process | None = ends.process
-        self.connections = self.found = self.last = 0
-        self.first = first
+        self.figures = [0] * len(_FIGURES)
+        self.first, self.last = first, 0
 
 
 class FlowTable:
@@ -30,15 +33,18 @@ class FlowTable:
 
     def add(self, ends: Ends, sighting: Sighting) -> None:
         """Merge a sighting whose ends are named."""
-        key = (_name(ends.source), _name(ends.destination), ends.port)
+        key = (
+            _name(ends.source), _name(ends.destination), ends.port,
+            sighting.protocol, sighting.effect, sighting.cause,
+        )  # fmt: skip
         entry = self._entries.get(key)
         if entry is None:
             if len(self._entries) >= PENDING_FLOWS_MAX:
                 self.lost += sighting.connections
                 return
             entry = self._entries[key] = _Entry(ends, sighting.first_seen)
-        entry.connections += sighting.connections
-        entry.found += sighting.found
+        for at, figure in enumerate(_FIGURES):
+            entry.figures[at] += getattr(sighting, figure)
         entry.first = min(entry.first, sighting.first_seen)
         entry.last = max(entry.last, sighting.last_seen)
         entry.process = ends.process or entry.process
@@ -61,8 +67,10 @@ def _flow(key: _Key, entry: _Entry) -> Flow:
         source=entry.source,
         destination=entry.destination,
         port=key[2],
-        connections=entry.connections,
-        found=entry.found,
+        protocol=key[3],
+        effect=key[4],
+        cause=key[5],
+        **dict(zip(_FIGURES, entry.figures, strict=True)),
         first_seen=entry.first,
         last_seen=max(entry.first, entry.last),
         process=entry.process,

@@ -180,9 +180,9 @@ CONDITION_LINGER_SECONDS = 600.0
 #: How often the policy file is looked at, and its biggest size that is read.
 POLICY_FILE_SECONDS = 1.0
 
-#: A dump that was interrupted by somebody's change is read again, whole, at most so often. A change
-#: every second and dumps of 0.9 s (100,000 elements) leave one in ten whole; ten such tries are 9 s,
-#: less than the time between two generations.
+#: A dump that was interrupted by somebody's change is read again, whole, at most so often. A
+#: change every second and dumps of 0.9 s (100,000 elements) leave one in ten whole; ten such tries
+#: are 9 s, less than the time between two generations.
 DUMP_TRIES_MAX = 10
 
 #: Changes to the firewall that wait to be told, and how long they wait for our own programs' pids

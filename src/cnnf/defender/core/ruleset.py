@@ -1,127 +1,127 @@
-"""The offload plan: what the kernel is told, as text for `nft -f` and `iptables-restore`.
+"""The offload plan: what the kernel is told, as text for `nft -f`.
 
-All logic lies in one nft table that is replaced in single transactions; the iptables rules never
-change: they queue what the table has marked ASK. So switching a mode, a network or a generation is
-one transaction, flushing the iptables rules stops the asking but no packet, and flushing the nft
-table leaves iptables rules that match nothing.
+All of it lies in one nft table that is changed in single transactions. A hook costs every packet
+that passes it, so there is one chain a hook and no more, and a packet of an established connection
+meets one comparison there. A new connection's first packet goes
 
-A SYN's way (chains in brackets are ours):
+    looked up among the remembered flows -> counted, let through or refused
+    not found -> `handover`: to a packet loop -> the same chain again, now with the loop's answer in
+                 the mark: remembered, refused or let through, and the mark as it was before
 
-    raw PREROUTING  [pre_known -310]  NFQUEUE in raw -300    [pre_done -290]   one container network
-    INPUT           [in_known 45]     NFQUEUE in security    [in_done 160]
-    FORWARD         [fwd_known 45]    NFQUEUE in security    [fwd_done 160]
-    OUTPUT          [out_known 45]    NFQUEUE in security    [out_done 160]
+The loop answers REPEAT: the kernel calls the chain that asked once more, so that nothing of anybody
+else's is passed by, and a packet leaves the hook with the mark it came with, which is why policy
+routing does not notice. The rule in `handover` is iptables' NFQUEUE target, which the `nft` program
+can't write: it is put there once by `kernel/handover.py`, and never touched again.
 
-*known* looks the flow up among the remembered ones and counts it there; *done* remembers what the
-loop asked to, counts what went past without a verdict (bypass), and removes our bits.
+The hooks (`_HOOKS`): after every translation of the destination, before that of the source, and
+after the host's own firewall, so that addresses are the real ones and what the host drops anyway is
+never seen. Bridged packets between containers of one network are judged in PREROUTING, because
+later a bridge may have made copies of them, which the kernel drops when they come back.
 
 Flows through and into the host are remembered by addresses and port. A flow from the host is
 remembered by the cgroup of its socket, exactly: the deepest level the socket has, so that a
 parent's flows never cover a child's. Root-cgroup processes have none and are asked about each time.
+
+Counts: `pass` and `refuse` count every hit, and the packet that put the element there, which the
+loop has counted too and `pass_new` and `refuse_new` count again; so hits = pass - pass_new. The
+same way `answered` and `reset` are to be read less `asked`.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import msgspec
 
-from cnnf.defender.core.limits import (
-    CGROUP_LEVELS,
-    LOG_AT_ONCE_PER_SECOND,
-    SET_ELEMENTS_MAX,
-)
-from cnnf.defender.core.marks import Marks
+from cnnf.defender.core import chains
+from cnnf.defender.core.limits import SET_ELEMENTS_MAX
+from cnnf.defender.core.plan import Plan, Role, Scopes, address_key, cgroup_key
 from cnnf.policy.addresses import INSIDE_NETWORKS, Network
 
+__all__ = [
+    "HANDOVER",
+    "TABLE",
+    "CountSet",
+    "Plan",
+    "Scopes",
+    "count_sets",
+    "forget",
+    "remove",
+    "rules_by_chain",
+    "switch",
+    "table",
+]
+
 TABLE = "cnnf"
-#: What stands in every iptables rule of ours, so that each is found and removed exactly.
-RULE_COMMENT = "cnnf"
+#: The chain whose only rule hands packets to the loops.
+HANDOVER = "handover"
+COUNTERS = ("asked", "unremembered", "failsafe")
 
-#: What iptables hooks we ask in: (table, chain).
-ASK_HOOKS = (
-    ("raw", "PREROUTING"),
-    ("security", "INPUT"),
-    ("security", "FORWARD"),
-    ("security", "OUTPUT"),
-)
-
-#: A path that is no cgroup of any level we look at: `!=` it is true for every socket that has a
-#: cgroup of that level, and breaks for one that has not.
-_NO_CGROUP = '"."'
+_BY_CGROUP: tuple[Role, ...] = ("pass", "pass_new", "refuse", "refuse_new")
+_BY_ADDRESS: tuple[Role, ...] = (*_BY_CGROUP, "answered", "reset", "asked")
 
 
-class Scopes(msgspec.Struct, frozen=True, kw_only=True):
-    """Where cnnf is enabled; elsewhere it only watches (limited view)."""
+class CountSet(msgspec.Struct, frozen=True):
+    """A set whose counters are read. `level` is 0 where the key begins with a source address."""
 
-    containers: bool = False
-    hosts: bool = False
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the table is made from."""
-
-    marks: Marks
-    queue_first: int
-    queue_count: int
-    log_group: int
-    scopes: Scopes = Scopes()
-    networks: tuple[Network, ...] = ()
-    generation: int = 0
+    name: str
+    role: Role
+    family: Literal[4, 6]
+    level: int
 
 
-def count_sets(generation: int) -> tuple[str, ...]:
-    """The sets whose counters hold a generation's flows."""
-    return tuple(name for name, _ in _sets("count", generation & 1))
+def count_sets(plan: Plan, generation: int) -> tuple[CountSet, ...]:
+    """The sets of a generation, in the order in which they have to be read.
+
+    What is taken off comes last: a packet between two reads is then counted the next time, never
+    twice.
+    """
+    return tuple(one for one, _ in _sets(plan, generation & 1))
 
 
-def _sets(role: str, parity: int) -> Iterator[tuple[str, str]]:
-    """(name, key) of every set of a role ("pass" or "count") and parity."""
-    yield f"{role}4_{parity}", "ip saddr . tcp dport . ip daddr"
-    yield f"{role}6_{parity}", "ip6 saddr . tcp dport . ip6 daddr"
-    for level in range(1, CGROUP_LEVELS + 1):
-        for family, address in ((4, "ip daddr"), (6, "ip6 daddr")):
-            key = f"socket cgroupv2 level {level} . {address} . tcp dport"
-            yield f"{role}_l{level}v{family}_{parity}", key
+def _sets(plan: Plan, parity: int) -> Iterator[tuple[CountSet, str]]:
+    families: tuple[Literal[4, 6], ...] = (4, 6)
+    for role in _BY_ADDRESS:
+        for family in families:
+            name = f"{role}{family}_{parity}"
+            yield CountSet(name, role, family, 0), address_key(family)
+    for level in range(1, plan.levels + 1):
+        for role in _BY_CGROUP:
+            for family in families:
+                name = f"{role}_l{level}v{family}_{parity}"
+                yield CountSet(name, role, family, level), cgroup_key(level, family)
 
 
 def table(plan: Plan) -> str:
     """The whole table, replacing any earlier one in the same transaction."""
-    lines = [f"table inet {TABLE} {{}}", f"delete table inet {TABLE}", f"table inet {TABLE} {{"]
-    lines += _network_sets(plan.networks)
-    for parity in (0, 1):
-        for role, counted in (("pass", ""), ("count", " counter;")):
-            for name, key in _sets(role, parity):
-                lines.append(
-                    f"set {name} {{ typeof {key}; size {SET_ELEMENTS_MAX}; "
-                    f"flags dynamic;{counted} }}"
-                )
-    lines += ["counter bypassed {}", "counter uncounted {}"]
-    for name, hook in _BASE_CHAINS:
-        lines.append(f"chain {name} {{ type filter {hook}; policy accept; }}")
-    lines += [f"chain {name} {{}}" for name in _jump_chains()]
-    lines.append("}")
-    return "\n".join([*lines, *_rules(plan)]) + "\n"
+    lines = [f"table inet {TABLE} {{}}", f"delete table inet {TABLE}", f"add table inet {TABLE}"]
+    lines += [f"add counter inet {TABLE} {name}" for name in COUNTERS]
+    lines.append(f"add chain inet {TABLE} {HANDOVER}")
+    lines += _network_sets()
+    return "\n".join([*lines, *_content(plan)]) + "\n"
 
 
-def switch(plan: Plan) -> str:
+def switch(plan: Plan, before: Plan) -> str:
     """Make `plan` the table's rules without touching its sets of flows: one transaction.
 
-    Used for a new generation, a new mode and new networks alike.
+    Used for a new generation, a new mode and new networks alike. A hook that is no longer needed
+    is taken out, since an empty chain costs as much as one with a rule.
     """
-    lines = [f"flush chain inet {TABLE} {name}" for name, _ in _BASE_CHAINS]
-    lines += [f"flush chain inet {TABLE} {name}" for name in _jump_chains()]
+    lines = [f"flush chain inet {TABLE} {name}" for name in _chains(before)]
+    lines += [
+        f"delete chain inet {TABLE} {name}"
+        for name in chains.base(before)
+        if name not in chains.base(plan)
+    ]
     for family in (4, 6):
-        lines.append(f"flush set inet {TABLE} containers{family}")
-        lines.append(f"flush set inet {TABLE} same{family}")
-    for name, elements in _network_elements(plan.networks):
-        if elements:
-            lines.append(f"add element inet {TABLE} {name} {{ {elements} }}")
-    return "\n".join([*lines, *_rules(plan)]) + "\n"
+        for name in ("containers", "same", "console"):
+            lines.append(f"flush set inet {TABLE} {name}{family}")
+    lines.append(f"flush set inet {TABLE} failsafe")
+    return "\n".join([*lines, *_content(plan)]) + "\n"
 
 
-def forget(generation: int) -> str:
+def forget(plan: Plan, generation: int) -> str:
     """Empty a generation's sets, once they have been read."""
-    names = (name for role in ("pass", "count") for name, _ in _sets(role, generation & 1))
-    return "".join(f"flush set inet {TABLE} {name}\n" for name in names)
+    return "".join(f"flush set inet {TABLE} {one.name}\n" for one, _ in _sets(plan, generation & 1))
 
 
 def remove() -> str:
@@ -129,74 +129,71 @@ def remove() -> str:
     return f"table inet {TABLE} {{}}\ndelete table inet {TABLE}\n"
 
 
-def iptables_rules(plan: Plan) -> dict[str, tuple[str, ...]]:
-    """The rules an iptables front end gets, by table: queue what is marked ASK and not judged."""
-    last = plan.queue_first + plan.queue_count - 1
-    queue = f"--queue-num {plan.queue_first}"
-    if plan.queue_count > 1:
-        queue = f"--queue-balance {plan.queue_first}:{last} --queue-cpu-fanout"
-    rules: dict[str, tuple[str, ...]] = {}
-    for name, chain in ASK_HOOKS:
-        rule = (
-            f"-A {chain} -p tcp --tcp-flags FIN,SYN,RST,ACK SYN "
-            f"-m mark --mark {plan.marks.ask:#x}/{plan.marks.mask:#x} "
-            f"-m comment --comment {RULE_COMMENT} -j NFQUEUE {queue} --queue-bypass"
-        )
-        rules[name] = (*rules.get(name, ()), rule)
-    return rules
+def rules_by_chain(plan: Plan) -> dict[str, int]:
+    """How many rules stand in each chain while the plan is in force: what is checked against."""
+    return {HANDOVER: 1} | {name: len(rules) for name, rules in chains.rules(plan).items()}
 
 
-_BASE_CHAINS = (
-    ("pre_known", "hook prerouting priority -310"),
-    ("pre_done", "hook prerouting priority -290"),
-    ("in_known", "hook input priority 45"),
-    ("in_done", "hook input priority 160"),
-    ("fwd_known", "hook forward priority 45"),
-    ("fwd_done", "hook forward priority 160"),
-    ("out_known", "hook output priority 45"),
-    ("out_done", "hook output priority 160"),
-)
-
-_SYN = "tcp flags & (fin|syn|rst|ack) == syn"
+def _chains(plan: Plan) -> list[str]:
+    return list(chains.rules(plan))
 
 
-def _jump_chains() -> Iterator[str]:
-    yield from (f"{name}_syn" for name, _ in _BASE_CHAINS)
-    yield from ("ask", "watch", "done", "ask_out", "done_out", "done_out_deeper")
-    for level in range(1, CGROUP_LEVELS + 1):
-        yield f"ask_out_l{level}"
-        yield f"done_out_l{level}"
+def _content(plan: Plan) -> Iterator[str]:
+    """Sets that may be missing yet, elements, chains and rules: what a plan puts in force."""
+    for parity in (0, 1):
+        for one, key in _sets(plan, parity):
+            yield (
+                f"add set inet {TABLE} {one.name} {{ typeof {key}; size {SET_ELEMENTS_MAX}; "
+                "flags dynamic; counter; }"
+            )
+    for name, elements in _elements(plan):
+        if elements:
+            yield f"add element inet {TABLE} {name} {{ {elements} }}"
+    hooks = chains.base(plan)
+    rules = chains.rules(plan)
+    for name in rules:
+        hook = f" {{ type filter {hooks[name]}; policy accept; }}" if name in hooks else ""
+        yield f"add chain inet {TABLE} {name}{hook}"
+    for name, lines in rules.items():
+        for line in lines:
+            yield f"add rule inet {TABLE} {name} {line}"
 
 
-def _network_sets(networks: Iterable[Network]) -> Iterator[str]:
-    elements = dict(_network_elements(networks))
+def _network_sets() -> Iterator[str]:
     for family in (4, 6):
         kind = f"ipv{family}_addr"
         inside = ", ".join(text for text in INSIDE_NETWORKS if (":" in text) == (family == 6))
-        for name, type_, content in (
-            (f"inside{family}", kind, inside),
-            (f"containers{family}", kind, elements[f"containers{family}"]),
-            (f"same{family}", f"{kind} . {kind}", elements[f"same{family}"]),
-        ):
-            filled = f" elements = {{ {content} }};" if content else ""
-            merge = "" if "." in type_ else " auto-merge;"
-            yield f"set {name} {{ type {type_}; flags interval;{merge}{filled} }}"
+        interval = "flags interval; auto-merge;"
+        yield (
+            f"add set inet {TABLE} inside{family} "
+            f"{{ type {kind}; {interval} elements = {{ {inside} }}; }}"
+        )
+        yield f"add set inet {TABLE} containers{family} {{ type {kind}; {interval} }}"
+        yield f"add set inet {TABLE} same{family} {{ type {kind} . {kind}; flags interval; }}"
+        yield f"add set inet {TABLE} console{family} {{ type {kind} . inet_service; }}"
+    yield f"add set inet {TABLE} failsafe {{ type inet_service; }}"
 
 
-def _network_elements(networks: Iterable[Network]) -> Iterator[tuple[str, str]]:
-    ordered = sorted(set(networks), key=lambda network: (network.version, str(network)))
+def _elements(plan: Plan) -> Iterator[tuple[str, str]]:
+    ordered = sorted(set(plan.networks), key=lambda network: (network.version, str(network)))
     for family in (4, 6):
-        texts = [str(network) for network in ordered if network.version == family]
-        yield f"containers{family}", ", ".join(texts)
+        of_family = [network for network in ordered if network.version == family]
+        yield f"containers{family}", ", ".join(map(str, of_family))
         # The kernel refuses a pair that lies within another one, so of nested networks (a stated
         # one around an engine's own) the widest counts as the one network.
         widest = [
             str(network)
-            for network in ordered
-            if network.version == family
-            and not any(_within(network, other) for other in ordered if other != network)
+            for network in of_family
+            if not any(_within(network, other) for other in of_family if other != network)
         ]
         yield f"same{family}", ", ".join(f"{text} . {text}" for text in widest)
+        places = [place for place in plan.console if place[0].version == family]
+        yield f"console{family}", ", ".join(_texts(places))
+    yield "failsafe", ", ".join(map(str, plan.failsafe))
+
+
+def _texts(places: Iterable[tuple[object, int]]) -> list[str]:
+    return sorted({f"{address} . {port}" for address, port in places})
 
 
 def _within(inner: Network, outer: Network) -> bool:
@@ -205,191 +202,3 @@ def _within(inner: Network, outer: Network) -> bool:
         and inner.prefixlen >= outer.prefixlen
         and inner.network_address in outer
     )
-
-
-def _rules(plan: Plan) -> Iterator[str]:
-    for name, _ in _BASE_CHAINS:
-        # One comparison is all that a packet of an established connection meets in a hook.
-        yield f"add rule inet {TABLE} {name} {_SYN} goto {name}_syn"
-    for chain, rules in (
-        *_entry_rules(plan),
-        *_shared_rules(plan),
-        *_ask_rules(plan),
-        *_done_rules(plan),
-    ):
-        for rule in rules:
-            yield f"add rule inet {TABLE} {chain} {rule}"
-
-
-def _entry_rules(plan: Plan) -> Iterator[tuple[str, list[str]]]:
-    """Which SYNs concern us, hook by hook."""
-    marks = plan.marks
-    clear = f"meta mark set meta mark & {marks.keep:#x}"
-    judged = f"meta mark & {marks.judged:#x} != 0 return"
-    containers = "ask" if plan.scopes.containers else "watch"
-    either = "ask" if plan.scopes.containers or plan.scopes.hosts else "watch"
-    # Nobody else sets our bits: cleared where a packet comes in or is made.
-    yield (
-        "pre_known_syn",
-        [
-            clear,
-            *(
-                f"{ip} saddr . {ip} daddr @same{family} fib daddr type != local goto {containers}"
-                for family, ip in ((4, "ip"), (6, "ip6"))
-            ),
-        ],
-    )
-    yield ("fwd_known_syn", [judged, *_forward_rules(plan)])
-    yield (
-        "in_known_syn",
-        [
-            # Loopback is judged where it is made.
-            'iifname "lo" return',
-            *(
-                f"{ip} saddr @containers{family} goto {either}"
-                for family, ip in ((4, "ip"), (6, "ip6"))
-            ),
-            *(["goto ask"] if plan.scopes.hosts else []),
-        ],
-    )
-    yield ("out_known_syn", [clear, *_output_rules(plan)])
-
-
-def _forward_rules(plan: Plan) -> Iterator[str]:
-    for family, ip in ((4, "ip"), (6, "ip6")):
-        source, target = f"{ip} saddr @containers{family}", f"{ip} daddr @containers{family}"
-        if plan.scopes.containers:
-            yield f"{source} goto ask"
-            yield f"{target} goto ask"
-        else:
-            yield f"{source} {target} goto watch"
-            yield f"{source} {ip} daddr != @inside{family} goto watch"
-
-
-def _output_rules(plan: Plan) -> Iterator[str]:
-    if plan.scopes.hosts:
-        yield "goto ask_out"
-        return
-    for family, ip in ((4, "ip"), (6, "ip6")):
-        towards = "ask_out" if plan.scopes.containers else "watch"
-        yield f"{ip} daddr @containers{family} goto {towards}"
-        yield f"{ip} daddr != @inside{family} goto watch"
-    yield "fib daddr type local goto watch"
-
-
-def _shared_rules(plan: Plan) -> Iterator[tuple[str, list[str]]]:
-    at_once = f"limit rate {LOG_AT_ONCE_PER_SECOND}/second burst {LOG_AT_ONCE_PER_SECOND} packets"
-    log = f"log group {plan.log_group} snaplen 128"
-    # Marked as judged so that a later hook of the same packet does not log it again.
-    yield (
-        "watch",
-        [
-            f"meta mark set meta mark | {plan.marks.judged:#x}",
-            # Told at once while there are few, since nobody waits for us here and a short-lived
-            # client is soon gone; in batches when there are many.
-            f"{at_once} {log} queue-threshold 1 return",
-            f"{log} queue-threshold 32",
-        ],
-    )
-
-
-def _known(plan: Plan, pass_set: str, key: str) -> str:
-    """Known: count it and be done. A full counting set costs the count, which is itself counted."""
-    parity = plan.generation & 1
-    count_set = pass_set.replace("pass", "count", 1)
-    return (
-        f"{key} @{pass_set}_{parity} meta mark set meta mark | {plan.marks.judged:#x} "
-        f"add @{count_set}_{parity} {{ {key} }} return"
-    )
-
-
-def _ask_rules(plan: Plan) -> Iterator[tuple[str, list[str]]]:
-    ask = f"meta mark set meta mark | {plan.marks.ask:#x}"
-    by_address = [_known(plan, f"pass{family}", _address_key(family)) for family in (4, 6)]
-    yield ("ask", [*by_address, ask])
-    deeper = f"socket cgroupv2 level {CGROUP_LEVELS + 1} != {_NO_CGROUP}"
-    yield ("ask_out", [f"{deeper} {ask} return", *_by_level("ask_out"), ask])
-    for level in range(1, CGROUP_LEVELS + 1):
-        by_cgroup = [
-            _known(plan, f"pass_l{level}v{family}", _cgroup_key(level, family)) for family in (4, 6)
-        ]
-        yield (f"ask_out_l{level}", [*by_cgroup, ask])
-
-
-def _by_level(chain: str) -> Iterator[str]:
-    """Deepest first, so that a socket is found under its own cgroup and not under a parent's."""
-    for level in range(CGROUP_LEVELS, 0, -1):
-        yield f"socket cgroupv2 level {level} != {_NO_CGROUP} goto {chain}_l{level}"
-
-
-def _done_rules(plan: Plan) -> Iterator[tuple[str, list[str]]]:
-    marks, parity = plan.marks, plan.generation & 1
-    clear = f"meta mark set meta mark & {marks.keep:#x}"
-    ours = f"meta mark & {marks.mask:#x}"
-    remembered = f"{marks.remembered(plan.generation):#x}"
-    bypassed = f"{ours} == {marks.ask:#x} counter name bypassed"
-    yield (
-        "pre_done_syn",
-        [
-            f"{ours} == {remembered} jump done",
-            f"{bypassed} jump done",
-            # Later hooks of the same packet pass it by this bit; the last of them clears it.
-            f"{ours} != 0 {clear} | {marks.judged:#x}",
-        ],
-    )
-    for hook in ("in", "fwd", "out"):
-        where = "done_out" if hook == "out" else "done"
-        yield (
-            f"{hook}_done_syn",
-            [
-                f"{ours} == {remembered} jump {where}",
-                f"{bypassed} jump {where}",
-                f"{ours} != 0 {clear}",
-            ],
-        )
-    yield ("done", _done(plan, "", (_address_key(4), _address_key(6)), parity))
-    # A socket that lies deeper has an ancestor at our deepest level, but that is not its own name.
-    deeper = f"socket cgroupv2 level {CGROUP_LEVELS + 1} != {_NO_CGROUP}"
-    yield (
-        "done_out",
-        [
-            f"{deeper} goto done_out_deeper",
-            *_by_level("done_out"),
-            *_bypassed_only(plan, parity),
-        ],
-    )
-    yield ("done_out_deeper", _bypassed_only(plan, parity))
-    for level in range(1, CGROUP_LEVELS + 1):
-        keys = (_cgroup_key(level, 4), _cgroup_key(level, 6))
-        yield (f"done_out_l{level}", _done(plan, f"_l{level}v", keys, parity))
-
-
-def _done(plan: Plan, infix: str, keys: tuple[str, str], parity: int) -> list[str]:
-    """Remember what was judged; count what was not: a bypassed SYN still makes an edge."""
-    judged = f"meta mark & {plan.marks.judged:#x}"
-    rules = []
-    for family, key in zip((4, 6), keys, strict=True):
-        name = f"{infix}{family}_{parity}"
-        rules.append(f"{judged} != 0 add @pass{name} {{ {key} }} return")
-        rules.append(f"{judged} == 0 add @count{name} {{ {key} }} return")
-    rules.append(f"{judged} == 0 counter name uncounted")
-    return rules
-
-
-def _bypassed_only(plan: Plan, parity: int) -> list[str]:
-    judged = f"meta mark & {plan.marks.judged:#x}"
-    rules = [
-        f"{judged} == 0 add @count{family}_{parity} {{ {_address_key(family)} }} return"
-        for family in (4, 6)
-    ]
-    return [*rules, f"{judged} == 0 counter name uncounted"]
-
-
-def _address_key(family: int) -> str:
-    ip = "ip" if family == 4 else "ip6"
-    return f"{ip} saddr . tcp dport . {ip} daddr"
-
-
-def _cgroup_key(level: int, family: int) -> str:
-    ip = "ip" if family == 4 else "ip6"
-    return f"socket cgroupv2 level {level} . {ip} daddr . tcp dport"

@@ -1,54 +1,97 @@
-"""What the kernel counted by itself: elements of the counting sets, as flows."""
+"""What the kernel counted by itself: from the counters of sets to what is new on each flow."""
 
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from cnnf.defender.core.ruleset import CountSet
 from cnnf.defender.netlink.errors import Unexpected
 from cnnf.defender.netlink.nftset import Element
 
 
-class Tally(NamedTuple):
-    """SYNs of one flow. Either `source` (packed address) or `cgroup` says where from."""
+class FlowKey(NamedTuple):
+    """A flow as the kernel tells it: `source` (packed address) or `cgroup` says where from."""
 
     source: bytes
     cgroup: int
     destination: bytes
     port: int
-    packets: int
+    protocol: int
+
+
+class Tally(NamedTuple):
+    """What happened on one flow since the last time: SYNs that the kernel let through or refused
+    by itself, SYN-ACKs and resets that came back, SYNs that it asked about."""
+
+    flow: FlowKey
+    passed: int
+    refused: int
+    answered: int
+    reset: int
+    asked: int
 
 
 #: The cgroup's inode as the kernel keeps it: in the machine's own byte order.
 _CGROUP = struct.Struct("=Q")
 
-#: Length of a key by (by cgroup, address length): parts are padded to four bytes.
-_LENGTHS = {(False, 4): 12, (False, 16): 36, (True, 4): 16, (True, 16): 28}
 
+def decode_flow(one: CountSet, key: bytes) -> FlowKey:
+    """An element's key. Raises Unexpected when it is not of that set's form.
 
-def decode_tally(name: str, element: Element) -> Tally:
-    """A counting set's element; `name` is the set's (`count4_0`, `count_l2v6_1`).
-
-    Raises Unexpected when the key is not of that set's form.
+    By address: source . protocol . port . destination; by cgroup: cgroup . destination . protocol .
+    port. Every part is padded to four bytes.
     """
-    by_cgroup = name.startswith("count_l")
-    # `count4_0` or `count_l2v4_0`: the family stands before the parity.
-    length = 4 if name.endswith(("4_0", "4_1")) else 16
-    key = element.key
-    if len(key) != _LENGTHS[by_cgroup, length]:
-        raise Unexpected(f"nft set {name}: a key of {len(key)} bytes")
-    if by_cgroup:
-        # cgroup . address . port
-        return Tally(
-            b"",
-            _CGROUP.unpack_from(key)[0],
-            key[8 : 8 + length],
-            int.from_bytes(key[8 + length : 10 + length], "big"),
-            element.packets,
-        )
-    # source . port . destination
-    return Tally(
-        key[:length],
-        0,
-        key[length + 4 :],
-        int.from_bytes(key[length : length + 2], "big"),
-        element.packets,
-    )
+    length = 4 if one.family == 4 else 16
+    if len(key) != (16 + length if one.level else 8 + 2 * length):
+        raise Unexpected(f"nft set {one.name}: a key of {len(key)} bytes")
+    if one.level:
+        at = 8 + length
+        source, cgroup, destination = b"", _CGROUP.unpack_from(key)[0], key[8:at]
+    else:
+        at = length
+        source, cgroup, destination = key[:length], 0, key[at + 8 :]
+    port = int.from_bytes(key[at + 4 : at + 6], "big")
+    return FlowKey(source, cgroup, destination, port, key[at])
+
+
+class Meter:
+    """Turns counters, which only grow, into what is new. Two generations are counted side by side.
+
+    A counter may be behind for a moment, since what is taken off is read after what it is taken
+    off from: so a figure never goes back, and it is exact when the generation is over.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[_Figures, _Figures] = ({}, {})
+
+    def measure(self, generation: int, readings: Iterable[tuple[CountSet, Element]]) -> list[Tally]:
+        """What has been added to a generation's flows. Raises Unexpected."""
+        now: dict[FlowKey, dict[str, int]] = {}
+        for one, element in readings:
+            roles = now.setdefault(decode_flow(one, element.key), {})
+            roles[one.role] = element.packets
+        last = self._last[generation & 1]
+        tallies = []
+        for flow, roles in now.items():
+            before = last.get(flow, _NOTHING)
+            asked = roles.get("asked", 0)
+            after = (
+                max(before[0], roles.get("pass", 0) - roles.get("pass_new", 0)),
+                max(before[1], roles.get("refuse", 0) - roles.get("refuse_new", 0)),
+                max(before[2], roles.get("answered", 0) - asked),
+                max(before[3], roles.get("reset", 0) - asked),
+                max(before[4], asked),
+            )
+            if after != before:
+                last[flow] = after
+                new = (one - other for one, other in zip(after, before, strict=True))
+                tallies.append(Tally(flow, *new))
+        return tallies
+
+    def forget(self, generation: int) -> None:
+        """The generation's sets have been emptied."""
+        self._last[generation & 1].clear()
+
+
+_Figures = dict[FlowKey, tuple[int, int, int, int, int]]
+_NOTHING = (0, 0, 0, 0, 0)

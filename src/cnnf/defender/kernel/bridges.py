@@ -22,6 +22,18 @@ def supported() -> bool:
     return all(path.exists() for path in _GLOBAL.values())
 
 
+def any_present() -> bool:
+    """Is there any bridge here, so that packets within a network may pass over it?
+
+    True when it can't be told: the rules for bridged packets then only cost something.
+    """
+    try:
+        with IPRoute() as route:
+            return bool(route.link_lookup(kind="bridge"))
+    except (RouteError, OSError):
+        return True
+
+
 def switch_on(bridge: str) -> tuple[str, ...]:
     """Let this bridge's packets meet netfilter; returns what had to be changed, for `restore`.
 

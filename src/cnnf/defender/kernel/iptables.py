@@ -1,16 +1,18 @@
-"""The NFQUEUE rules in iptables: what of ours stands there is known by its comment.
+"""Takes back the iptables rules of versions that asked through them; known by their comment.
 
 Debian's `iptables` is the nft front end, other systems' the legacy one; a rule added by either is
-in force, so we add through the one that `iptables` is and clean up in both.
+in force, so both are looked at.
 """
 
 from pathlib import Path
 
-from cnnf.defender.core.ruleset import ASK_HOOKS, RULE_COMMENT
 from cnnf.defender.kernel.errors import KernelError, MissingProgram
 from cnnf.defender.kernel.programs import run
 
-_TABLES = tuple(dict.fromkeys(table for table, _ in ASK_HOOKS))
+#: What stood in every iptables rule of ours, so that each is found and removed exactly.
+RULE_COMMENT = "cnnf"
+
+_TABLES = ("raw", "security")
 _MARKER = f"--comment {RULE_COMMENT} "
 _MARKER_QUOTED = f'--comment "{RULE_COMMENT}" '
 
@@ -21,13 +23,6 @@ _LEGACY_TABLES = {
     "iptables": Path("/proc/net/ip_tables_names"),
     "ip6tables": Path("/proc/net/ip6_tables_names"),
 }
-
-
-def install(rules: dict[str, tuple[str, ...]]) -> None:
-    """Replace our rules in every table by these, one transaction a family. Raises KernelError."""
-    for family in _FAMILIES:
-        ours = _ours(family, "")
-        _restore(family, "", {table: [*ours[table], *rules.get(table, ())] for table in _TABLES})
 
 
 def remove() -> None:
@@ -47,7 +42,10 @@ def remove() -> None:
 
 def present() -> bool:
     """Does any rule of ours stand in the front end in use? Raises KernelError."""
-    return any(any(_ours(family, "").values()) for family in _FAMILIES)
+    try:
+        return any(any(_ours(family, "").values()) for family in _FAMILIES)
+    except MissingProgram:
+        return False
 
 
 def _has_legacy_tables(family: str) -> bool:

@@ -1,20 +1,39 @@
 """The packet loops' supervisor: starts one process a queue, listens to them, keeps them alive.
 
-A loop that dies is started again at once; meanwhile the kernel lets packets past its queue, which
-the nft table counts. The loops know only what they are told here.
+A loop that dies is started again at once, one that lives but no longer answers is killed and then
+started again: meanwhile the kernel lets packets past its queue (or drops them, when failing
+closed). The loops know only what they are told here.
 """
 
 import asyncio
 import contextlib
+import os
 import socket
-import subprocess
-import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import msgspec
 import structlog
 
-from cnnf.defender.core.observations import Order, Report, decode_report, encode
+from cnnf.defender.core.limits import (
+    LOOP_STUCK_SECONDS,
+    PULSE_CHECK_SECONDS,
+    RECORD_BYTES_MAX,
+)
+from cnnf.defender.core.marks import Marks
+from cnnf.defender.core.observations import (
+    Looked,
+    Order,
+    Prepare,
+    Report,
+    Use,
+    decode_report,
+    encode,
+)
+from cnnf.defender.core.tables import Tables, encode_tables
+from cnnf.defender.kernel.errors import KernelError
+from cnnf.defender.kernel.loop_process import LoopKind, LoopProcess, start_loop
+from cnnf.defender.netlink.errors import NetlinkError
 
 _log = structlog.get_logger(__name__)
 
@@ -22,8 +41,6 @@ _log = structlog.get_logger(__name__)
 _RESTART_SECONDS = 1.0
 #: How long loops may take to confirm a generation; they answer within milliseconds.
 _ACKNOWLEDGE_SECONDS = 2.0
-_STOP_SECONDS = 3.0
-_RECORD_BYTES_MAX = 1 << 20
 
 
 class _Loop:
@@ -32,38 +49,49 @@ class _Loop:
     def __init__(self, queue: int) -> None:
         self.queue = queue
         self.control: socket.socket | None = None
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: LoopProcess | None = None
+        self.started_at = 0.0
         self.generation = -1
+        self.version = -1
         self.last: Report | None = None
 
 
 class Loops:
-    """All packet loops of this Defender."""
+    """All packet loops of this Defender.
+
+    `on_report` returns what is to be told to a loop that holds packets. `on_ended` hears of each
+    end with a sentence that says what happened.
+    """
 
     def __init__(
         self,
         queues: range,
         *,
-        mark_mask: int,
+        marks: Marks,
         fail_closed: bool,
-        on_report: Callable[[Report], None],
-        on_restart: Callable[[int], None],
+        kind: LoopKind,
+        tables: Callable[[], Tables],
+        on_report: Callable[[Report], Looked | None],
+        on_ended: Callable[[int, str], None],
     ) -> None:
         self._loops = [_Loop(queue) for queue in queues]
-        self._mark_mask = mark_mask
+        self._marks = marks
         self._fail_closed = fail_closed
+        self._kind = kind
+        self._tables = tables
         self._on_report = on_report
-        self._on_restart = on_restart
-        self._named: set[int] = set()
+        self._on_ended = on_ended
         self._generation = 0
+        self._version = -1
         self._confirmed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._totals = [0, 0, 0]
+        self._totals = [0, 0, 0, 0]
 
     def start(self, generation: int) -> None:
         """Start every loop; each is kept running until `stop`."""
         self._generation = generation
         self._tasks = [asyncio.create_task(self._keep(loop)) for loop in self._loops]
+        self._tasks.append(asyncio.create_task(self._watch()))
 
     async def stop(self) -> None:
         """End every loop and wait for it; whatever does not end in time is killed."""
@@ -73,18 +101,28 @@ class Loops:
         for loop in self._loops:
             await asyncio.to_thread(_end, loop)
 
-    def name_cgroups(self, cgroups: set[int]) -> None:
-        """Flows of these cgroups may be remembered from now on."""
-        fresh = cgroups - self._named
-        if fresh:
-            self._named |= fresh
-            self._broadcast(Order(self._generation, sorted(fresh)))
+    def tell(self, order: Order) -> None:
+        """Tell every loop. One that can't take it is started anew with all there is to know."""
+        data = encode(order)
+        for loop in self._loops:
+            self._send(loop, data)
+
+    def prepare(self, tables: Tables) -> None:
+        """Make every loop judge by other tables; `use_generation` waits until all do."""
+        self._version = tables.version
+        with _memory_file(encode_tables(tables)) as descriptor:
+            data = encode(Prepare(tables.version))
+            for loop in self._loops:
+                self._send(loop, data, descriptor)
 
     async def use_generation(self, generation: int) -> bool:
-        """Tell every loop the generation; True once all that live have confirmed it."""
+        """Tell every loop the generation; True once all that live have confirmed it.
+
+        They then judge by the last tables, too, and have answered all that they had read before.
+        """
         self._generation = generation
         self._confirmed.clear()
-        self._broadcast(Order(generation))
+        self.tell(Use(generation))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_ACKNOWLEDGE_SECONDS):
                 while not self._all_confirmed():
@@ -93,13 +131,15 @@ class Loops:
         return self._all_confirmed()
 
     @property
-    def totals(self) -> tuple[int, int, int]:
-        """Packets answered, undecodable and unaccounted since the start, over all restarts."""
+    def totals(self) -> tuple[int, int, int, int]:
+        """Packets answered, undecodable, unaccounted and dropped, over all restarts."""
         now = [loop.last for loop in self._loops if loop.last is not None]
+        answered = sum(_answered(loop) for loop in self._loops)
         return (
-            self._totals[0] + sum(report.packets for report in now),
+            self._totals[0] + answered,
             self._totals[1] + sum(report.undecodable for report in now),
             self._totals[2] + sum(report.unaccounted for report in now),
+            self._totals[3] + sum(report.dropped for report in now),
         )
 
     @property
@@ -118,47 +158,61 @@ class Loops:
 
     def _all_confirmed(self) -> bool:
         return all(
-            loop.generation == self._generation for loop in self._loops if loop.process is not None
+            loop.generation == self._generation and loop.version >= self._version
+            for loop in self._loops
+            if loop.process is not None
         )
 
-    def _broadcast(self, order: Order) -> None:
-        data = encode(order)
-        for loop in self._loops:
-            if loop.control is not None:
-                with contextlib.suppress(OSError):
-                    loop.control.send(data)
+    def _send(self, loop: _Loop, data: bytes, descriptor: int | None = None) -> None:
+        if loop.control is None:
+            return
+        try:
+            if descriptor is None:
+                loop.control.send(data)
+            else:
+                socket.send_fds(loop.control, [data], [descriptor])
+        except OSError as error:
+            # It no longer knows all that it should: what it says after that means nothing.
+            _log.warning("packet loop takes no orders", queue=loop.queue, error=str(error))
+            if loop.process is not None:
+                loop.process.kill()
 
     async def _keep(self, loop: _Loop) -> None:
         while True:
             started = asyncio.get_running_loop().time()
-            self._launch(loop)
+            why = ""
             try:
+                self._launch(loop)
                 await self._listen(loop)
+            except (KernelError, NetlinkError, OSError) as error:
+                why = str(error)
             finally:
                 self._count_out(loop)
             code = await asyncio.to_thread(_end, loop)
-            _log.warning("packet loop ended", queue=loop.queue, exit_code=code)
-            self._on_restart(loop.queue)
+            why = why or f"it ended with {code}"
+            _log.warning("packet loop ended", queue=loop.queue, why=why)
+            self._on_ended(loop.queue, why)
             if asyncio.get_running_loop().time() - started < _RESTART_SECONDS:
                 await asyncio.sleep(_RESTART_SECONDS)
 
     def _launch(self, loop: _Loop) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [
-            sys.executable, "-m", "cnnf.defender.kernel.packetloop",
-            "--queue", str(loop.queue),
-            "--mark-mask", hex(self._mark_mask),
-            "--control", str(theirs.fileno()),
-            *(["--fail-closed"] if self._fail_closed else []),
-        ]  # fmt: skip
-        with theirs:
-            loop.process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL
-            )
         ours.setblocking(False)
-        loop.control = ours
-        loop.generation = -1
-        ours.send(encode(Order(self._generation, sorted(self._named))))
+        loop.control, loop.started_at = ours, time.monotonic()
+        loop.generation = loop.version = -1
+        with theirs:
+            # Before it runs, so that it answers nothing by less than all there is to know.
+            tables = self._tables()
+            with _memory_file(encode_tables(tables)) as descriptor:
+                self._send(loop, encode(Prepare(tables.version)), descriptor)
+            self._send(loop, encode(Use(self._generation)))
+            loop.process = start_loop(
+                loop.queue,
+                mark_mask=self._marks.mask,
+                fail_closed=self._fail_closed,
+                control=theirs,
+                kind=self._kind,
+            )
 
     async def _listen(self, loop: _Loop) -> None:
         """Take reports until the loop is gone."""
@@ -167,7 +221,7 @@ class Loops:
         assert control is not None
         while True:
             try:
-                data = await running.sock_recv(control, _RECORD_BYTES_MAX)
+                data = await running.sock_recv(control, RECORD_BYTES_MAX)
             except OSError:
                 return
             if not data:
@@ -178,20 +232,48 @@ class Loops:
                 _log.error("packet loop sent no report", queue=loop.queue, error=str(error))
                 return
             loop.last = report
-            if report.generation != loop.generation:
-                loop.generation = report.generation
+            if (report.generation, report.version) != (loop.generation, loop.version):
+                loop.generation, loop.version = report.generation, report.version
                 self._confirmed.set()
-            self._on_report(report)
-            if report.held:
-                with contextlib.suppress(OSError):
-                    control.send(encode(Order(self._generation, looked=report.held)))
+            looked = self._on_report(report)
+            if looked is not None:
+                self._send(loop, encode(looked))
+
+    async def _watch(self) -> None:
+        """Kill loops that live but no longer come by: then their queues let packets pass."""
+        while True:
+            await asyncio.sleep(PULSE_CHECK_SECONDS)
+            now = time.monotonic()
+            for loop in self._loops:
+                process = loop.process
+                if process is None or loop.generation < 0:
+                    continue
+                silent = now - max(process.pulse, loop.started_at)
+                if silent > LOOP_STUCK_SECONDS:
+                    _log.error("packet loop is stuck", queue=loop.queue, seconds=round(silent, 1))
+                    self._on_ended(loop.queue, f"it was stuck for {silent:.1f} s and was killed")
+                    process.kill()
 
     def _count_out(self, loop: _Loop) -> None:
+        self._totals[0] += _answered(loop)
         if loop.last is not None:
-            self._totals[0] += loop.last.packets
             self._totals[1] += loop.last.undecodable
             self._totals[2] += loop.last.unaccounted
+            self._totals[3] += loop.last.dropped
             loop.last = None
+
+
+@contextlib.contextmanager
+def _memory_file(content: bytes) -> Iterator[int]:
+    descriptor = os.memfd_create("cnnf-tables", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _end(loop: _Loop) -> int | None:
@@ -200,10 +282,8 @@ def _end(loop: _Loop) -> int | None:
         loop.control.close()
         loop.control = None
     process, loop.process = loop.process, None
-    if process is None:
-        return None
-    try:
-        return process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
+    return process.end() if process is not None else None
+
+
+def _answered(loop: _Loop) -> int:
+    return loop.process.answered if loop.process is not None else 0

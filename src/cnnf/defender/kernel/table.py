@@ -4,35 +4,43 @@ One object a Defender; every method is one transaction or a read, so after a kil
 kernel holds the old rules or the new ones.
 """
 
+import errno
 from functools import partial
 
 import msgspec
 
 from cnnf.defender.core import ruleset
-from cnnf.defender.core.ruleset import TABLE, Plan
-from cnnf.defender.core.tallies import Tally, decode_tally
+from cnnf.defender.core.plan import Plan, Scopes
+from cnnf.defender.core.ruleset import TABLE, CountSet
 from cnnf.defender.kernel.errors import ProgrammingFailed
 from cnnf.defender.kernel.programs import run
 from cnnf.defender.kernel.sockets import NETLINK_NETFILTER, NetlinkSocket
-from cnnf.defender.netlink import nftset
+from cnnf.defender.netlink import nfrule, nftset
 from cnnf.defender.netlink.errors import KernelRefused
+from cnnf.defender.netlink.nftset import Element
 
 
 def install(plan: Plan) -> None:
-    """Put the table there, replacing any of an earlier run. Raises KernelError."""
-    run(["nft", "-f", "-"], text=ruleset.table(plan), subject="installing the nft table")
+    """Put the table there, replacing any of an earlier run. Raises KernelError, NetlinkError.
+
+    It asks only when there is a rule that hands packets over: until then it watches.
+    """
+    quiet = msgspec.structs.replace(plan, scopes=Scopes())
+    run(["nft", "-f", "-"], text=ruleset.table(quiet), subject="installing the nft table")
+    _add_handover(plan)
+    switch(plan, quiet)
 
 
-def switch(plan: Plan) -> None:
+def switch(plan: Plan, before: Plan) -> None:
     """Make the plan the rules in force, keeping the sets. Raises KernelError."""
     subject = f"switching to generation {plan.generation}"
-    run(["nft", "-f", "-"], text=ruleset.switch(plan), subject=subject)
+    run(["nft", "-f", "-"], text=ruleset.switch(plan, before), subject=subject)
 
 
-def forget(generation: int) -> None:
+def forget(plan: Plan, generation: int) -> None:
     """Empty a generation's sets. Raises KernelError."""
     subject = f"emptying the sets of generation {generation}"
-    run(["nft", "-f", "-"], text=ruleset.forget(generation), subject=subject)
+    run(["nft", "-f", "-"], text=ruleset.forget(plan, generation), subject=subject)
 
 
 def remove() -> None:
@@ -46,21 +54,17 @@ def present() -> bool:
     return any(line.split() == ["table", "inet", TABLE] for line in tables.splitlines())
 
 
-def tallies(generation: int) -> list[Tally]:
-    """What the kernel has counted in a generation that is over. Raises NetlinkError, OSError."""
+def readings(plan: Plan, generation: int) -> list[tuple[CountSet, Element]]:
+    """Every counter of a generation's sets. Raises NetlinkError, OSError."""
     netlink = NetlinkSocket(NETLINK_NETFILTER)
-    found: list[Tally] = []
+    found: list[tuple[CountSet, Element]] = []
     try:
-        for name in ruleset.count_sets(generation):
-            request = partial(nftset.dump, table=TABLE, name=name)
+        for one in ruleset.count_sets(plan, generation):
+            request = partial(nftset.dump, table=TABLE, name=one.name)
             try:
                 # Whole or again: a part that was read twice would be counted twice.
-                for payload in netlink.whole(f"reading set {name}", request):
-                    found += [
-                        decode_tally(name, element)
-                        for element in nftset.decode_elements(payload)
-                        if element.packets
-                    ]
+                for payload in netlink.whole(f"reading set {one.name}", request):
+                    found += [(one, element) for element in nftset.decode_elements(payload)]
             except KernelRefused as refusal:
                 # Somebody flushed the ruleset: there is nothing left to count.
                 if refusal.errno != 2:
@@ -68,6 +72,30 @@ def tallies(generation: int) -> list[Tally]:
     finally:
         netlink.close()
     return found
+
+
+def _add_handover(plan: Plan) -> None:
+    netlink = NetlinkSocket(NETLINK_NETFILTER)
+    try:
+        netlink.sequence()
+        sequence = netlink.sequence()
+        request = nfrule.queue_rule(
+            sequence,
+            TABLE,
+            ruleset.HANDOVER,
+            first=plan.queue_first,
+            count=plan.queue_count,
+            bypass=not plan.fail_closed,
+        )
+        netlink.ask("adding the NFQUEUE rule", request)
+    except KernelRefused as refusal:
+        if refusal.errno in (errno.ENOENT, errno.EOPNOTSUPP):
+            raise ProgrammingFailed(
+                "this kernel can't hand packets over: xt_NFQUEUE or nft_compat is missing"
+            ) from refusal
+        raise
+    finally:
+        netlink.close()
 
 
 def counters() -> dict[str, int]:

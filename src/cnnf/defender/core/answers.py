@@ -1,0 +1,65 @@
+"""Which of the host's programs an answer was for.
+
+The kernel counts answers by address, and a host's programs share its addresses. Mostly only one of
+them talks to a place, and then it is certain; where several do, each gets answers for as many as it
+has asked.
+"""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+from cnnf.defender.core.limits import ANSWERS_AWAITED_MAX
+
+
+class Place(NamedTuple):
+    """Where a flow of the host goes: packed address, port, protocol number."""
+
+    destination: bytes
+    port: int
+    protocol: int
+
+
+class Asker(NamedTuple):
+    """Who connects there: the socket's cgroup, and its inode where the cgroup tells no service."""
+
+    cgroup: int
+    inode: int
+
+
+class Awaited:
+    """Attempts that may still be answered, by place and asker."""
+
+    def __init__(self) -> None:
+        self._places: OrderedDict[Place, dict[Asker, int]] = OrderedDict()
+        self._count = 0
+
+    def ask(self, place: Place, asker: Asker, attempts: int) -> None:
+        """Somebody has connected so often."""
+        askers = self._places.get(place)
+        if askers is None:
+            askers = self._places[place] = {}
+        self._places.move_to_end(place)
+        if asker not in askers:
+            self._count += 1
+        askers[asker] = askers.get(asker, 0) + attempts
+        while self._count > ANSWERS_AWAITED_MAX:
+            _, oldest = self._places.popitem(last=False)
+            self._count -= len(oldest)
+
+    def answer(self, place: Place, answers: int) -> list[tuple[Asker, int]]:
+        """Who gets how many of the answers from there; nothing when nobody is known to have asked.
+
+        Those who have asked more come first; what is more than was asked is the first one's.
+        """
+        askers = self._places.get(place)
+        if not askers:
+            return []
+        ordered = sorted(askers, key=lambda one: (-askers[one], one))
+        shares = []
+        for asker in ordered:
+            share = min(askers[asker], answers)
+            askers[asker] -= share
+            answers -= share
+            shares.append(share)
+        shares[0] += answers
+        return [(one, share) for one, share in zip(ordered, shares, strict=True) if share]

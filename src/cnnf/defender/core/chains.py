@@ -1,0 +1,329 @@
+"""The rules of the nft table, chain by chain; why they are as they are is told in `ruleset.py`.
+
+Order within a chain is by what most packets need: a known flow's first packet is done after two or
+three rules. Chains that others go to come first, since nft wants to know them.
+"""
+
+from collections.abc import Iterator
+
+from cnnf.defender.core.limits import LOG_AT_ONCE_PER_SECOND
+from cnnf.defender.core.plan import Plan, address_key, cgroup_key, reply_key
+
+_FAMILIES = ((4, "ip"), (6, "ip6"))
+
+#: Byte 13 of a TCP header holds its flags; read without a test for TCP, which would cost every
+#: packet two more comparisons. What is no TCP and looks alike is turned away one rule later.
+_FLAGS = "@th,104,8"
+_FLAGGED = f"{_FLAGS} & 0x06 != 0x00"  # SYN or RST: the first packets of either direction
+_SYN = f"{_FLAGS} & 0x17 == 0x02"
+_SYN_ACK = f"{_FLAGS} & 0x17 == 0x12"
+#: A closed port's answer to a SYN has no sequence number of its own (RFC 9293, 3.10.7.1).
+_REFUSAL = f"{_FLAGS} & 0x17 == 0x14 @th,32,32 0x0"
+#: A conntrack entry's first packet: it is confirmed only after all hooks.
+_FIRST_UDP = "meta l4proto udp ct direction original ct status & confirmed == 0x0"
+
+#: A path that is no cgroup of any level we look at: `!=` it is true for every socket that has a
+#: cgroup of that level, and breaks for one that has not.
+_NO_CGROUP = '"."'
+
+#: After the host's own firewall (filter, 0), before the source's translation on INPUT (100).
+_PRIORITY = 90
+
+Chains = dict[str, list[str]]
+
+
+def base(plan: Plan) -> dict[str, str]:
+    """The hooks a plan needs, by chain."""
+    hooks = {}
+    if plan.bridged and plan.networks:
+        # After raw's own rules, before conntrack.
+        hooks["at_prerouting"] = "hook prerouting priority -290"
+        if plan.udp:
+            # Conntrack tells the first packet; before the destination is translated.
+            hooks["at_prerouting_udp"] = "hook prerouting priority -160"
+    for chain in ("input", "forward", "output"):
+        hooks[f"at_{chain}"] = f"hook {chain} priority {_PRIORITY}"
+    return hooks
+
+
+def rules(plan: Plan) -> Chains:
+    """Every chain's rules, but the one of `handover`."""
+    made = {
+        **_ends(plan),
+        **_done(plan),
+        **_output(plan),
+        **_answers(plan),
+        "prerouting_syn": _prerouting(plan),
+        "forward_syn": _forward(plan),
+        "input_syn": _input(plan),
+    }
+    hooks = base(plan)
+    if "at_prerouting" in hooks:
+        made["at_prerouting"] = [f"{_SYN} meta l4proto tcp goto prerouting_syn"]
+    if "at_prerouting_udp" in hooks:
+        made["at_prerouting_udp"] = [f"{_FIRST_UDP} goto prerouting_syn"]
+    for hook in ("input", "forward", "output"):
+        answers = "host_answers" if hook != "forward" else "forward_answers"
+        made[f"{hook}_flagged"] = [
+            "meta l4proto != tcp return",
+            f"{_SYN} goto {hook}_syn",
+            # What is within the host comes by on OUTPUT and INPUT: counted on INPUT.
+            *(["oif lo return"] if hook == "output" else []),
+            f"goto {answers}",
+        ]
+        first_udp = [f"{_FIRST_UDP} goto {hook}_syn"] if plan.udp else []
+        made[f"at_{hook}"] = [f"{_FLAGGED} goto {hook}_flagged", *first_udp]
+    return made
+
+
+class _Mark:
+    """What rules say about our bits."""
+
+    def __init__(self, plan: Plan) -> None:
+        marks = plan.marks
+        ours = f"meta mark & {marks.mask:#x}"
+        self.clear = f"meta mark set meta mark & {marks.keep:#x}"
+        self.only_judged = f"{self.clear} | {marks.judged:#x}"
+        self.is_judged = f"meta mark & {marks.judged:#x} != 0x0"
+        self.keep_pass = f"{ours} == {marks.remembered(plan.generation):#x}"
+        self.keep_refuse = f"{ours} == {marks.remembered(plan.generation, refuse=True):#x}"
+        self.refuse = f"meta mark & {marks.refuse:#x} != 0x0"
+
+
+# --- where a packet ends up
+
+
+def _ends(plan: Plan) -> Chains:
+    at_once = f"limit rate {LOG_AT_ONCE_PER_SECOND}/second burst {LOG_AT_ONCE_PER_SECOND} packets"
+    log = f"log group {plan.log_group} snaplen 128"
+    parity = plan.generation & 1
+    refuse = ["drop"]
+    if plan.refuse_with == "reset":
+        refuse = [
+            "meta l4proto tcp reject with tcp reset",
+            "reject with icmpx port-unreachable",
+        ]
+    asks = []
+    for family, _ in _FAMILIES:
+        key = address_key(family)
+        adds = " ".join(
+            f"add @{role}{family}_{parity} {{ {key} }}" for role in ("asked", "answered", "reset")
+        )
+        asks.append(f"{adds} counter name asked goto handover")
+    return {
+        "refuse": refuse,
+        # Told at once while there are few, since nobody waits for us here and a short-lived client
+        # is soon gone; in batches when there are many.
+        "watch": [f"{at_once} {log} queue-threshold 1 return", f"{log} queue-threshold 32"],
+        # The last one for when the sets are full.
+        "ask": [*asks, "counter name asked goto handover"],
+    }
+
+
+def _done(plan: Plan) -> Chains:
+    """The loop has answered; by addresses, where the host is not the one who connects."""
+    mark, parity = _Mark(plan), plan.generation & 1
+    made: Chains = {}
+    for suffix, leave in (("", mark.clear), ("_bridged", mark.only_judged)):
+        made[f"keep_pass{suffix}"] = [
+            *(
+                _remember("pass", f"{family}_{parity}", address_key(family), leave, "return")
+                for family, _ in _FAMILIES
+            ),
+            f"{leave} counter name unremembered",
+        ]
+        made[f"keep_refuse{suffix}"] = [
+            *(
+                _remember(
+                    "refuse", f"{family}_{parity}", address_key(family), mark.clear, "goto refuse"
+                )
+                for family, _ in _FAMILIES
+            ),
+            f"{mark.clear} counter name unremembered goto refuse",
+        ]
+        made[f"done{suffix}"] = _answer(mark, f"keep_pass{suffix}", f"keep_refuse{suffix}", leave)
+    return made
+
+
+def _answer(mark: _Mark, keep_pass: str, keep_refuse: str, leave: str) -> list[str]:
+    return [
+        f"{mark.keep_pass} goto {keep_pass}",
+        f"{mark.keep_refuse} goto {keep_refuse}",
+        f"{mark.refuse} {mark.clear} goto refuse",
+        leave,
+    ]
+
+
+def _remember(role: str, suffix: str, key: str, leave: str, end: str) -> str:
+    # When the first set is full the rule breaks before the second counts.
+    return f"{leave} add @{role}{suffix} {{ {key} }} add @{role}_new{suffix} {{ {key} }} {end}"
+
+
+# --- where it comes in
+
+
+def _known(plan: Plan, infix: str, keys: Iterator[str], leave: str = "") -> Iterator[str]:
+    parity = plan.generation & 1
+    both = list(keys)
+    for (family, _), key in zip(_FAMILIES, both, strict=True):
+        yield f"{key} @pass{infix}{family}_{parity} {leave}return"
+    if plan.prevents:
+        for (family, _), key in zip(_FAMILIES, both, strict=True):
+            yield f"{key} @refuse{infix}{family}_{parity} goto refuse"
+
+
+def _by_address(plan: Plan, leave: str = "") -> Iterator[str]:
+    return _known(plan, "", (address_key(family) for family, _ in _FAMILIES), leave)
+
+
+def _prerouting(plan: Plan) -> list[str]:
+    """Within one container network, over a bridge."""
+    mark = _Mark(plan)
+    asked = "ask" if plan.scopes.containers else "watch"
+    # Later hooks of the same packet pass it by this bit; the last of them clears it.
+    watched = f"{mark.only_judged} " if asked == "watch" else ""
+    known = list(_by_address(plan, f"{mark.only_judged} ")) if asked == "ask" else []
+    same = [f"{ip} saddr . {ip} daddr @same{family}" for family, ip in _FAMILIES]
+    return [
+        f"{mark.is_judged} goto done_bridged",
+        *(
+            f'meta iifkind "bridge" {pair} fib daddr type != local {rule}'
+            for pair, family_known in zip(same, _halves(known), strict=True)
+            for rule in (*family_known, f"{watched}goto {asked}")
+        ),
+    ]
+
+
+def _halves(known: list[str]) -> Iterator[list[str]]:
+    """IPv4's rules, then IPv6's: they alternate."""
+    yield known[::2]
+    yield known[1::2]
+
+
+def _forward(plan: Plan) -> list[str]:
+    made = [f"{_Mark(plan).is_judged} goto done"]
+    if plan.scopes.containers:
+        made += _by_address(plan)
+    for family, ip in _FAMILIES:
+        source, target = f"{ip} saddr @containers{family}", f"{ip} daddr @containers{family}"
+        if plan.scopes.containers:
+            made += [f"{source} goto ask", f"{target} goto ask"]
+        else:
+            made += [
+                f"{source} {target} goto watch",
+                f"{source} {ip} daddr != @inside{family} goto watch",
+            ]
+    return made
+
+
+def _input(plan: Plan) -> list[str]:
+    # Loopback is judged where it is made.
+    made = ["iif lo return", f"{_Mark(plan).is_judged} goto done"]
+    parity = plan.generation & 1
+    if plan.scopes.any:
+        made += _by_address(plan)
+        for family, _ in _FAMILIES:
+            # As if it were remembered: never asked about, and counted all the same.
+            made.append(
+                f"meta l4proto tcp th dport @failsafe counter name failsafe "
+                f"add @pass{family}_{parity} {{ {address_key(family)} }} return"
+            )
+        made.append("meta l4proto tcp th dport @failsafe return")
+    either = "ask" if plan.scopes.any else "watch"
+    made += [f"{ip} saddr @containers{family} goto {either}" for family, ip in _FAMILIES]
+    if plan.scopes.hosts:
+        made.append("goto ask")
+    return made
+
+
+def _output(plan: Plan) -> Chains:
+    """The host's own connections, by the cgroup of their socket."""
+    mark, parity = _Mark(plan), plan.generation & 1
+    levels = range(plan.levels, 0, -1)
+    deeper = f"socket cgroupv2 level {plan.levels + 1} != {_NO_CGROUP}"
+    enabled = plan.scopes.any
+    made: Chains = {"output_unknown": list(_output_unknown(plan))}
+    for level in levels:
+        keys = {family: cgroup_key(level, family) for family, _ in _FAMILIES}
+        if enabled:
+            made[f"output_l{level}"] = [
+                *_known(plan, f"_l{level}v", iter(keys.values())),
+                "goto output_unknown",
+            ]
+        for role, end in (("pass", "return"), ("refuse", "goto refuse")):
+            made[f"keep_{role}_output_l{level}"] = [
+                *(
+                    _remember(role, f"_l{level}v{family}_{parity}", key, mark.clear, end)
+                    for family, key in keys.items()
+                ),
+                f"{mark.clear} counter name unremembered {end}",
+            ]
+    for role, end in (("pass", "return"), ("refuse", "goto refuse")):
+        made[f"keep_{role}_output"] = [
+            # A socket that lies deeper has an ancestor at our deepest level, but that is not its
+            # own name.
+            f"{deeper} {mark.clear} counter name unremembered {end}",
+            *_by_level(levels, f"keep_{role}_output"),
+            f"{mark.clear} counter name unremembered {end}",
+        ]
+    made["done_output"] = _answer(mark, "keep_pass_output", "keep_refuse_output", mark.clear)
+    made["output_syn"] = [f"{mark.is_judged} goto done_output"]
+    if enabled:
+        made["output_syn"] += [
+            f"{deeper} goto output_unknown",
+            *_by_level(levels, "output"),
+        ]
+    made["output_syn"].append("goto output_unknown")
+    return made
+
+
+def _by_level(levels: range, chain: str) -> Iterator[str]:
+    """Deepest first, so that a socket is found under its own cgroup and not under a parent's."""
+    for level in levels:
+        yield f"socket cgroupv2 level {level} != {_NO_CGROUP} goto {chain}_l{level}"
+
+
+def _output_unknown(plan: Plan) -> Iterator[str]:
+    parity = plan.generation & 1
+    if plan.scopes.any:
+        for family, ip in _FAMILIES:
+            yield (
+                f"meta l4proto tcp {ip} daddr . th dport @console{family} counter name failsafe "
+                f"add @pass{family}_{parity} {{ {address_key(family)} }} return"
+            )
+    if plan.scopes.hosts:
+        yield "goto ask"
+        return
+    for family, ip in _FAMILIES:
+        towards = "ask" if plan.scopes.containers else "watch"
+        yield f"{ip} daddr @containers{family} goto {towards}"
+        yield f"{ip} daddr != @inside{family} goto watch"
+    yield "fib daddr type local goto watch"
+
+
+def _answers(plan: Plan) -> Chains:
+    """SYN-ACKs and refusals, under the key of the flow that they answer."""
+    parity, former = plan.generation & 1, (plan.generation & 1) ^ 1
+    made: Chains = {}
+    for name in ("forward_answers", "host_answers"):
+        lines: list[str] = []
+        for role, flags in (("answered", _SYN_ACK), ("reset", _REFUSAL)):
+            chain = f"{name}_{role}"
+            lines.append(f"{flags} goto {chain}")
+            found = []
+            for family, _ in _FAMILIES:
+                key = reply_key(family)
+                found += [
+                    f"{key} @{role}{family}_{parity} return",
+                    # Asked before the last switch, answered after it.
+                    f"{key} @{role}{family}_{former} return",
+                ]
+            for family, ip in _FAMILIES:
+                add = f"add @{role}{family}_{parity} {{ {reply_key(family)} }} return"
+                if name == "host_answers" and plan.scopes.hosts:
+                    found.append(f"meta nfproto ipv{family} {add}")
+                else:
+                    found += [f"{ip} {end} @containers{family} {add}" for end in ("saddr", "daddr")]
+            made[chain] = found if plan.scopes.any else []
+        made[name] = lines if plan.scopes.any else []
+    return made

@@ -1,0 +1,210 @@
+"""From the policy and from who is here to the tables that packet loops judge by.
+
+Names, patterns and labels end here: an identity becomes a *class*, which is the rules that it
+selects, and identities that select the same rules share one. Pure; `judging.py` keeps it and sends
+what it makes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+
+import msgspec
+
+from cnnf.defender.core.limits import (
+    CONTAINER_WAIT_MS,
+    HOLD_FOR_RULES_MS,
+    HOLD_MS,
+    HOLDS_FOR_RULES_PER_SECOND_MAX,
+    HOLDS_PER_SECOND_MAX,
+    TABLES_REMEMBERED_MAX,
+)
+from cnnf.defender.core.plan import Scopes
+from cnnf.defender.core.tables import ALERT, ALLOW, PREVENT, Tables, pack_rules
+from cnnf.policy.addresses import Network
+from cnnf.policy.compiled import Compiled, compile_policy
+from cnnf.policy.endpoints import Identity
+from cnnf.policy.rules import Policy
+from cnnf.protocol.messages import Effect
+
+EFFECTS: dict[str, int] = {"allow": ALLOW, "alert": ALERT, "prevent": PREVENT}
+_NAMES: dict[int, Effect] = {ALLOW: "allow", ALERT: "alert", PREVENT: "prevent"}
+
+_Class = tuple[int, int]
+
+
+class People(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is here: by address (of containers), by (port, address or empty) where services listen,
+    and by the cgroup that names a service."""
+
+    addresses: Mapping[bytes, list[Identity]] = {}
+    listeners: Mapping[tuple[int, bytes], Identity] = {}
+    cgroups: Mapping[int, Identity] = {}
+    host_addresses: frozenset[bytes] = frozenset()
+    networks: tuple[Network, ...] = ()
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """What decided, as a flow says it; nothing but the default: no effect."""
+
+    effect: Effect | None
+    cause: str
+
+
+_DEFAULT = Cause(None, "")
+
+
+class Judgement:
+    """One policy in force at a time, and the numbers that its identities have got."""
+
+    def __init__(self, host_name: str) -> None:
+        self._host = Identity(kind="host", name=host_name, host=host_name)
+        self._compiled = compile_policy(Policy())
+        self._scopes = Scopes()
+        self._version = 0
+        self._classes: list[_Class] = []
+        self._numbers: dict[_Class, int] = {}
+        self._told = 0
+        self._rules: OrderedDict[int, tuple[Cause, ...]] = OrderedDict()
+        self.change(Scopes())
+
+    @property
+    def version(self) -> int:
+        """The number of the tables that are made now."""
+        return self._version
+
+    @property
+    def rules(self) -> int:
+        """How many rules are in force."""
+        return len(self._compiled.rules)
+
+    @property
+    def prevents(self) -> bool:
+        """May anything be refused?"""
+        return self._scopes.any and any(rule.effect == "prevent" for rule in self._compiled.rules)
+
+    @property
+    def scopes(self) -> Scopes:
+        """Where it judges."""
+        return self._scopes
+
+    def change(self, scopes: Scopes, compiled: Compiled | None = None) -> None:
+        """Judge elsewhere, or by another policy: the next tables have another number."""
+        if compiled is not None:
+            self._compiled = compiled
+        self._scopes = scopes
+        self._version += 1
+        self._classes, self._numbers = [(0, 0)], {(0, 0): 0}
+        self._rules[self._version] = tuple(
+            Cause(rule.effect, f"rule:{rule.name}") for rule in self._compiled.rules
+        )
+        if len(self._rules) > TABLES_REMEMBERED_MAX:
+            self._rules.popitem(last=False)
+
+    def cause(self, version: int, rule: int) -> Cause:
+        """What a rule's number meant in those tables."""
+        rules = self._rules.get(version, ())
+        return rules[rule] if 0 <= rule < len(rules) else _DEFAULT
+
+    def tables(self, people: People) -> Tables:
+        """Everything a loop judges by; classes that come up later are told by `new_classes`."""
+        compiled = self._compiled
+        host = self.candidate(self._host)
+        port_starts, port_rules = compiled.ports()
+        starts4, classes4 = self._stretches(4)
+        starts6, classes6 = self._stretches(6)
+        ruled = self.rules > 0
+        addresses = self.addresses(people.addresses) if ruled else {}
+        listeners = self.listeners(people.listeners) if ruled else []
+        cgroups = [(cgroup, self.candidate(who)) for cgroup, who in people.cgroups.items()]
+        self._told = len(self._classes)
+        return Tables(
+            version=self._version,
+            containers=self._scopes.containers,
+            hosts=self._scopes.hosts,
+            container_rules=compiled.container_rules,
+            effects=bytes(EFFECTS[rule.effect] for rule in compiled.rules),
+            tcp=pack_rules(compiled.protocols[6]),
+            udp=pack_rules(compiled.protocols[17]),
+            any_source=pack_rules(compiled.anyone.source),
+            any_destination=pack_rules(compiled.anyone.destination),
+            port_starts=port_starts,
+            port_rules=[pack_rules(one) for one in port_rules],
+            classes=self._packed(self._classes),
+            starts4=starts4,
+            classes4=classes4,
+            starts6=starts6,
+            classes6=classes6,
+            addresses=list(addresses.items()),
+            listeners=listeners,
+            cgroups=cgroups,
+            host=host,
+            host_addresses=sorted(people.host_addresses) if ruled else [],
+            networks=[
+                (net.network_address.packed, net.broadcast_address.packed)
+                for net in people.networks
+            ],
+            hold_ms=HOLD_FOR_RULES_MS if self._asks_who() else HOLD_MS,
+            wait_ms=CONTAINER_WAIT_MS,
+            holds_per_second=(
+                HOLDS_FOR_RULES_PER_SECOND_MAX if self._asks_who() else HOLDS_PER_SECOND_MAX
+            ),
+        )
+
+    def candidate(self, identity: Identity) -> int:
+        """The number by which the loops know somebody: the class twice, and 1 for a container."""
+        selected = self._compiled.selected(identity)
+        class_ = self._class(selected.source, selected.destination)
+        return class_ * 2 + (identity.kind == "container")
+
+    def addresses(self, people: Mapping[bytes, list[Identity]]) -> dict[bytes, list[int]]:
+        """Who stands behind addresses, each candidate once."""
+        return {
+            address: sorted({self.candidate(who) for who in whos})
+            for address, whos in people.items()
+        }
+
+    def listeners(
+        self, people: Mapping[tuple[int, bytes], Identity]
+    ) -> list[tuple[int, bytes, int]]:
+        """Who listens on this host."""
+        return sorted(
+            (port, b"" if address and ip_address(address).is_unspecified else address,
+             self.candidate(who))
+            for (port, address), who in people.items()
+        )  # fmt: skip
+
+    def new_classes(self) -> list[tuple[bytes, bytes]]:
+        """Classes that came up since the tables were made or this was asked."""
+        fresh = self._packed(self._classes[self._told :])
+        self._told = len(self._classes)
+        return fresh
+
+    def _asks_who(self) -> bool:
+        """Does it matter to a rule which of the host's programs connects?"""
+        return self._scopes.hosts and self.rules > self._compiled.container_rules
+
+    def _class(self, source: int, destination: int) -> int:
+        key = (source, destination)
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self._classes)
+            self._classes.append(key)
+        return number
+
+    def _stretches(self, version: int) -> tuple[bytes, list[int]]:
+        starts, selected = self._compiled.intervals(4 if version == 4 else 6)
+        length = 4 if version == 4 else 16
+        return (
+            b"".join(start.to_bytes(length, "big") for start in starts),
+            [self._class(one.source, one.destination) for one in selected],
+        )
+
+    @staticmethod
+    def _packed(classes: Iterable[_Class]) -> list[tuple[bytes, bytes]]:
+        return [(pack_rules(source), pack_rules(destination)) for source, destination in classes]
+
+
+def effect_name(effect: int) -> Effect:
+    """The effect of a number that loops use."""
+    return _NAMES[effect]

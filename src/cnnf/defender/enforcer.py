@@ -1,0 +1,214 @@
+"""What is in force: mode, policy and plan, changed together and kept right.
+
+Every change has the same order. The loops get the tables that they are to judge by; the kernel's
+rules are switched to a new generation, in which nothing is remembered yet; the loops confirm it.
+From then on nothing is let through by what held before, and only then living connections are cut.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from cnnf.defender.core.addressbook import AddressBook
+from cnnf.defender.core.conditions import Code
+from cnnf.defender.core.cutting import Living, decide
+from cnnf.defender.core.judge import Judge
+from cnnf.defender.core.plan import Scopes
+from cnnf.defender.core.tables import PREVENT
+from cnnf.defender.core.tallies import Tally
+from cnnf.defender.judging import Judging
+from cnnf.defender.kernel import bridges, cutting
+from cnnf.defender.kernel.errors import KernelError
+from cnnf.defender.kernel.loops import Loops
+from cnnf.defender.kernel.offload import CountsUnreadError, Offload
+from cnnf.defender.netlink.errors import NetlinkError
+from cnnf.defender.netlink.nfqueue import FORWARD, INPUT, OUTPUT
+from cnnf.policy.compiled import Compiled
+from cnnf.protocol.messages import Settings
+
+_log = structlog.get_logger(__name__)
+
+
+class Enforcer:
+    """Owns the order of things between tables, loops and kernel; one change at a time.
+
+    `on_tallies` gets what the kernel has counted since a time (ms); `happened`, `raise_` and
+    `clear` get conditions: what is over again, what stands, what no longer does.
+    """
+
+    def __init__(
+        self,
+        offload: Offload,
+        loops: Loops,
+        judging: Judging,
+        book: AddressBook,
+        *,
+        on_tallies: Callable[[list[Tally], int], None],
+        happened: Callable[[Code, str], None],
+        raise_: Callable[[Code, str], None],
+        clear: Callable[[Code], object],
+    ) -> None:
+        self._offload = offload
+        self._loops = loops
+        self._judging = judging
+        self._book = book
+        self._on_tallies = on_tallies
+        self._happened = happened
+        self._raise = raise_
+        self._clear = clear
+        self._changing = asyncio.Lock()
+        self._counted_since_ms = _now_ms()
+        self._switched_at = time.monotonic()
+
+    @property
+    def scopes(self) -> Scopes:
+        """Where it is enabled now."""
+        return self._offload.plan.scopes
+
+    @property
+    def seconds_in_generation(self) -> float:
+        """How long ago the last switch was."""
+        return time.monotonic() - self._switched_at
+
+    async def apply(self, settings: Settings, compiled: Compiled | None = None) -> None:
+        """Put a mode, and another policy if one is given, in force.
+
+        Raises KernelError, NetlinkError or OSError when it is not; what held before then holds, or
+        the new one does where only the confirmation of a loop is missing.
+        """
+        scopes = Scopes(containers=settings.containers, hosts=settings.hosts)
+        async with self._changing:
+            had_rules = self._judging.rules
+            if compiled is not None or scopes != self.scopes:
+                self._judging.change(scopes, compiled)
+                self._loops.prepare(self._judging.tables())
+            await self._switch(
+                scopes=scopes,
+                networks=self._book.networks,
+                bridged=await asyncio.to_thread(bridges.any_present),
+                udp=settings.udp,
+                refuse_with=settings.refuse_with,
+                prevents=self._judging.prevents,
+            )
+            if compiled is not None and settings.cut and (had_rules or self._judging.rules):
+                await self._cut(settings)
+
+    async def renew(self) -> None:
+        """A new generation of the same: who stands behind an address has changed, or it is time."""
+        async with self._changing:
+            await self._switch_kindly()
+
+    async def use_networks(self) -> None:
+        """The container networks are others now."""
+        async with self._changing:
+            bridged = await asyncio.to_thread(bridges.any_present)
+            self._judging.change(self.scopes)
+            self._loops.prepare(self._judging.tables())
+            await self._switch(networks=self._book.networks, bridged=bridged)
+
+    async def count(self) -> None:
+        """Take what the kernel has counted since the last time."""
+        since_ms, now_ms = self._counted_since_ms, _now_ms()
+        try:
+            tallies = await self._offload.count()
+        except CountsUnreadError as error:
+            self._raise("counts-unread", str(error))
+            return
+        self._clear("counts-unread")
+        self._counted_since_ms = now_ms
+        self._on_tallies(tallies, since_ms)
+
+    async def restore(self, by: str) -> None:
+        """Put back what somebody has changed of ours. Raises KernelError, NetlinkError, OSError."""
+        async with self._changing:
+            if not await self._offload.restore():
+                return
+            # What is answered now was asked by rules that are gone.
+            await self._switch_kindly()
+        who = f" by {by}" if by else ""
+        self._happened("rules-restored", f"rules of cnnf were removed or changed{who}; put back")
+
+    async def end(self) -> None:
+        """Ask nothing any more and take the last counts; the loops still answer what waits."""
+        async with self._changing:
+            since_ms = self._counted_since_ms
+            self._on_tallies(await self._offload.quiesce(), since_ms)
+
+    async def _switch_kindly(self) -> None:
+        try:
+            await self._switch()
+        except (KernelError, NetlinkError, OSError) as error:
+            self._raise("rules-failed", str(error))
+
+    async def _switch(self, **changes: object) -> None:
+        """A new generation; what was counted is taken. Raises KernelError and the like."""
+        since_ms, now_ms = self._counted_since_ms, _now_ms()
+        try:
+            tallies, confirmed = await self._offload.change(**changes)
+        except CountsUnreadError as error:
+            self._raise("counts-unread", str(error))
+            tallies, confirmed = [], True
+        except KernelError as error:
+            self._raise("rules-failed", str(error))
+            raise
+        else:
+            self._clear("counts-unread")
+            self._clear("rules-failed")
+        if confirmed:
+            self._clear("loops-behind")
+        else:
+            self._raise("loops-behind", "a packet loop has not confirmed what is in force now")
+        self._counted_since_ms, self._switched_at = now_ms, time.monotonic()
+        self._on_tallies(tallies, since_ms)
+
+    async def _cut(self, settings: Settings) -> None:
+        """End what lives and would now be refused."""
+        judge = self._judging.judge()
+        if not judge.prevents:
+            return
+        pids = [container.pid for container in self._book.containers.values() if container.pid]
+        try:
+            report, ambiguous = await asyncio.to_thread(
+                self._cut_now, judge, pids, udp=settings.udp
+            )
+        except (NetlinkError, OSError) as error:
+            self._raise("cut-failed", f"living connections could not be looked at: {error}")
+            return
+        _log.info(
+            "living connections cut",
+            connections=report.connections,
+            passing=report.passing_count,
+            ambiguous=ambiguous,
+            failed=report.failed_count,
+        )
+        left = report.failed_count + report.passing_count + ambiguous
+        if left:
+            reason = report.failed[0].reason if report.failed else (
+                "they only pass through this host, or their ends can't be told apart"
+            )  # fmt: skip
+            self._raise(
+                "cut-failed", f"{left} living connections go on that a rule prevents: {reason}"
+            )
+        else:
+            self._clear("cut-failed")
+
+    def _cut_now(
+        self, judge: Judge, pids: list[int], *, udp: bool
+    ) -> tuple[cutting.CutReport, int]:
+        def prevented(one: Living) -> str | None:
+            hook = OUTPUT if one.cgroup or one.inode else INPUT if one.to_host else FORWARD
+            owner = self._judging.candidate_of(one.cgroup, one.inode) if hook == OUTPUT else -1
+            verdict = judge.decide(
+                hook, one.source, one.destination, one.port, one.protocol, one.cgroup, owner
+            )
+            return str(verdict.rule) if verdict.effect == PREVENT else None
+
+        found = cutting.survey(pids, udp=udp)
+        decided = decide(found.rooms, found.tracked, prevented)
+        return cutting.cut(decided.cuts), len(decided.ambiguous)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
