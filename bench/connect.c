@@ -7,11 +7,12 @@
  *
  *   connect load --address A --port P --in-flight C --seconds S
  *                [--addresses N] [--ports N] [--offset K] [--connections MAX] [--rate R]
- *                [--cgroup DIRECTORY]
+ *                [--cgroup DIRECTORY] [--failures MAX] [--last N]
  *       Keeps C connections in flight, for S seconds, MAX connections or until SIGTERM, whichever is
  *       first; with --rate begins at most R a second.
  *       The i-th goes to flow K + i of the addresses times ports; without these, all go to one.
  *       With --cgroup the process first moves there. Prints one JSON object.
+ *       Ends after MAX failures; with --last tells when the last N that came to stand were begun.
  *
  * A connection is closed by RST as soon as it stands (SO_LINGER 0): nothing is left in TIME_WAIT,
  * so ports never run out. The latency is from just before connect() until epoll tells us of the
@@ -42,16 +43,17 @@
 /* Latencies that are kept: 16 MB; a run that reaches it ends. */
 #define CONNECTIONS_MAX 4000000L
 #define EVENTS_MAX 256
+#define LAST_MAX 65536
 #define BACKLOG 4096
-/* More than this is no measurement any more. */
-#define FAILURES_MAX 1000L
+/* More than this is no measurement any more, unless it is said to be. */
+#define FAILURES 1000L
 /* What is in flight when the time is over may take so long: a lost SYN is sent again after 1 s. */
 #define DRAIN_NS 3000000000LL
 #define SECOND_NS 1000000000LL
 
 struct options {
     const char *address, *cgroup;
-    long addresses, port, ports, in_flight, connections, rate;
+    long addresses, port, ports, in_flight, connections, rate, failures, last;
     uint64_t offset;
     double seconds;
 };
@@ -62,9 +64,12 @@ struct slot {
 };
 
 static struct options options = {
-    .addresses = 1, .ports = 1, .in_flight = 1, .connections = CONNECTIONS_MAX, .seconds = 1.0};
+    .addresses = 1, .ports = 1, .in_flight = 1, .connections = CONNECTIONS_MAX, .failures = FAILURES,
+    .seconds = 1.0};
 static struct slot slots[IN_FLIGHT_MAX];
 static uint32_t *latencies_ns;
+/* A ring of wall-clock times, with --last. */
+static int64_t last_begun_ns[LAST_MAX];
 static long established, failures, in_flight;
 static uint64_t begun;
 static int first_error, poller;
@@ -86,6 +91,13 @@ static int64_t now_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * SECOND_NS + now.tv_nsec;
+}
+
+static int64_t wall_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
     return now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
@@ -117,6 +129,8 @@ static void finish(struct slot *slot, int error)
 {
     if (error == 0) {
         int64_t took_ns = now_ns() - slot->started_ns;
+        if (options.last > 0)
+            last_begun_ns[established % options.last] = wall_ns() - took_ns;
         latencies_ns[established++] = took_ns > UINT32_MAX ? UINT32_MAX : (uint32_t)took_ns;
     } else {
         failures++;
@@ -130,7 +144,7 @@ static void finish(struct slot *slot, int error)
 
 static int may_begin(void)
 {
-    return begun < (uint64_t)options.connections && failures < FAILURES_MAX && !told_to_end &&
+    return begun < (uint64_t)options.connections && failures < options.failures && !told_to_end &&
            now_ns() < end_ns;
 }
 
@@ -233,9 +247,14 @@ static void print_result(int64_t took_ns)
 {
     qsort(latencies_ns, (size_t)established, sizeof *latencies_ns, compare);
     printf("{\"connections\": %ld, \"seconds\": %.6f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
-           "\"max_us\": %.2f, \"failures\": %ld, \"error\": \"%s\"}\n",
+           "\"max_us\": %.2f, \"failures\": %ld, \"error\": \"%s\", \"last_begun_ns\": [",
            established, (double)took_ns / 1e9, quantile_us(0.50), quantile_us(0.99),
            quantile_us(1.0), failures, first_error ? strerror(first_error) : "");
+    long told = established < options.last ? established : options.last;
+    for (long i = 0; i < told; i++)
+        printf("%s%lld", i > 0 ? ", " : "",
+               (long long)last_begun_ns[(established - told + i) % options.last]);
+    puts("]}");
 }
 
 static int load(void)
@@ -352,6 +371,7 @@ static void parse(int count, char **words)
         {"offset", required_argument, NULL, 'o'},    {"in-flight", required_argument, NULL, 'f'},
         {"seconds", required_argument, NULL, 's'},   {"connections", required_argument, NULL, 'n'},
         {"cgroup", required_argument, NULL, 'g'},    {"rate", required_argument, NULL, 'r'},
+        {"failures", required_argument, NULL, 'F'},  {"last", required_argument, NULL, 'l'},
         {NULL, 0, NULL, 0}};
     int letter;
     while ((letter = getopt_long(count, words, "", known, NULL)) != -1) {
@@ -366,6 +386,8 @@ static void parse(int count, char **words)
         case 'n': options.connections = whole("connections", optarg, 1, CONNECTIONS_MAX); break;
         case 'g': options.cgroup = optarg; break;
         case 'r': options.rate = whole("rate", optarg, 1, 1000000); break;
+        case 'F': options.failures = whole("failures", optarg, 1, CONNECTIONS_MAX); break;
+        case 'l': options.last = whole("last", optarg, 0, LAST_MAX); break;
         default: exit(2);
         }
     }

@@ -11,6 +11,7 @@ from tests.lab.netns import Namespace
 from bench import programs
 from bench.errors import BenchError
 
+LAST = 10_000
 #: What the generator may take beyond its own time: its start, and 3 s for what is in flight.
 _SLACK_SECONDS = 10.0
 
@@ -34,6 +35,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     max_us: float
     failures: int
     error: str
+    #: When the last ones that came to stand were begun, by the wall clock, where that was asked.
+    last_begun_ns: tuple[int, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -94,8 +97,12 @@ class Steady:
 def steady(
     namespace: Namespace, target: Target, *, rate: int, seconds: float, cgroup: Path
 ) -> Iterator[Steady]:
-    """`rate` connections a second, one at a time, until stopped or for `seconds`."""
-    more = ["--rate", str(rate), "--cgroup", str(cgroup)]
+    """`rate` connections a second, one at a time, until stopped or for `seconds`.
+
+    However many fail, and with the times when the last LAST of the others were begun.
+    """
+    more = ["--rate", str(rate), "--cgroup", str(cgroup), "--last", str(LAST)]
+    more += ["--failures", str(round(rate * seconds))]
     with _started(namespace, target, 1, seconds, more) as process:
         yield Steady(process)
 

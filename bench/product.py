@@ -1,6 +1,8 @@
 """cnnf as a user runs it: `cnnf up --enable` on one namespace, in a directory of its own."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,13 +13,15 @@ from typing import Any
 
 from tests.lab.netns import Namespace
 
+from bench import processes
 from bench.errors import BenchError
-from bench.processes import cpu_seconds
 
 _START_SECONDS = 60.0
 #: `cnnf up` gives the Defender and the Console 12 s each.
 _STOP_SECONDS = 30.0
 _SIGN = "Mode:   enabled for containers and hosts"
+#: What the Defender logs once every packet loop judges by a policy.
+_APPLIED = b"policy applied"
 _LOG_LINES = 20
 
 #: A share of one core that a Defender and a Console with nothing to do stay under.
@@ -49,6 +53,17 @@ class Product:
         )
         return json.loads(text)
 
+    def reload(self) -> None:
+        """Tell the Defender that its policy's file is another. Raises BenchError without one."""
+        family = processes.tree(self.pid, "cnnf defender run")
+        if not family:
+            raise BenchError("there is no Defender to tell about its policy")
+        os.kill(family[0], signal.SIGHUP)
+
+    def policies_applied(self) -> int:
+        """How often the Defender has said that a policy is in force."""
+        return self._log.read_bytes().count(_APPLIED)
+
     def check(self) -> None:
         """Raises BenchError when it has ended."""
         if self._process.poll() is not None:
@@ -64,10 +79,10 @@ class Product:
         """
         started = time.monotonic()
         pids = self._namespace.processes()
-        used = cpu_seconds(pids)
+        used = processes.cpu_seconds(pids)
         while time.monotonic() - started < seconds_max:
             time.sleep(_IDLE_STEP_SECONDS)
-            used, before = cpu_seconds(pids), used
+            used, before = processes.cpu_seconds(pids), used
             if used - before <= _IDLE_SHARE * _IDLE_STEP_SECONDS:
                 break
         return time.monotonic() - started

@@ -1,22 +1,24 @@
-"""A change of generation while very many flows are remembered, and connections go on.
+"""Another policy while very many flows are remembered, and connections go on.
 
-A Defender begins anew what it remembers and counts, now and then and with every change of what it
-is to enforce. Nobody who connects may notice, and none may be missing from the count: so steady
+With every change of what it is to enforce a Defender begins a new generation, in which nothing is
+remembered. Who is still allowed may not notice, and none may be missing from the count: so *steady*
 connections to one port run from before the flows are made until the change is over, and are then
-compared with what the Console has counted on that port. They come from a service of the host,
-which Radar shows by its name; the flows around them are of a container network.
+compared with what the Console has counted on that port. Who no longer is allowed must not come
+through once the change is acknowledged: the *barred* connections to another port, which the new
+policy prevents. Both come from a service of the host, which Radar shows by its name; the flows
+around them are of a container network.
 """
 
-import math
+import json
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import msgspec
 
 from bench import estate as estates
-from bench import generations, generator
+from bench import generator
 from bench.benchmark import Benchmark, Tell
 from bench.errors import BenchError
 from bench.estate import Estate
@@ -30,41 +32,42 @@ _FLOWS = 100_000
 _CASE = f"flows-{_FLOWS}"
 _SECONDS = 50.0
 
-#: The steady connections have a port of their own in each attempt: nothing else is counted there.
-_STEADY_PORTS = range(estates.FIRST_PORT, estates.FIRST_PORT + 4)
-_STEADY_RATE = 2_000
-_STEADY_SECONDS = 120.0
+_STEADY_PORT, _BARRED_PORT = estates.FIRST_PORT, estates.FIRST_PORT + 1
+_RATE = 2_000
+#: Flows on all other ports.
 _FILL = Target(
     address=estates.ROUTED_MANY.address,
     addresses=estates.ROUTED_MANY.addresses,
-    port=_STEADY_PORTS.stop,
-    ports=estates.ROUTED_MANY.ports - len(_STEADY_PORTS),
+    port=estates.FIRST_PORT + 2,
+    ports=estates.ROUTED_MANY.ports - 2,
 )
-_IN_FLIGHT = 64
+_FILL_IN_FLIGHT = 64
+_FILL_SECONDS = 60.0
 #: Of the flows that were made, so many are made again to see that they are remembered.
 _SAMPLE = 2_000
 _REMEMBERED_LEAST = 0.90
 
-#: Flows that take longer are not all made between two changes, which are 10 s apart at least.
-_FILL_SECONDS = 9.0
-
-#: Without a transaction for so long a change is over: reading 100,000 counts takes a second or two.
-_QUIET_SECONDS = 4.0
-#: The same for one with nothing to read, after which there is little time to lose.
-_QUIET_EMPTY_SECONDS = 0.3
-#: Generations follow each other after 10 s, or up to a minute when there was much to read.
-_CHANGE_SECONDS = 75.0
-_LOOK_SECONDS = 0.05
+#: The longest it may take from the word to the acknowledgement, and how long is looked on after it.
+_ACKNOWLEDGE_SECONDS = 60.0
+_AFTER_SECONDS = 1.0
+#: The acknowledgement is seen so much late at most: what comes through then is not found.
+_LOOK_SECONDS = 0.002
+#: The whole of it, with time to spare: then the connections end by themselves.
+_CONNECT_SECONDS = 120.0
 #: How long the last counts may take to the Console.
 _DELIVERY_SECONDS = 40.0
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """The steady connections of one attempt, and what the change did meanwhile."""
+    """What the two sorts of connections met, and when the word was given and acknowledged.
 
-    port: int
-    load: Load
-    change: generations.Burst
+    Times are the wall clock's, in nanoseconds.
+    """
+
+    steady: Load
+    barred: Load
+    told_ns: int
+    acknowledged_ns: int
 
 
 def _measure(cases: Sequence[str], deadline: float, tell: Tell) -> list[Row]:
@@ -73,91 +76,143 @@ def _measure(cases: Sequence[str], deadline: float, tell: Tell) -> list[Row]:
         directory = stack.enter_context(estates.place())
         cgroup = stack.enter_context(estates.service_cgroup())
         estate = stack.enter_context(estates.estate())
-        running = stack.enter_context(product(estate.host, directory, estates.CONTAINER_NETWORKS))
-        seen = _attempts(estate, running, cgroup, tell)
+        file = directory / "policy.yaml"
+        _write(file, "allow")
+        running = stack.enter_context(
+            product(
+                estate.host,
+                directory,
+                estates.CONTAINER_NETWORKS,
+                options=("--policy", str(file)),
+            )
+        )
+        with (
+            _connections(estate, cgroup, _STEADY_PORT) as steady,
+            _connections(estate, cgroup, _BARRED_PORT) as barred,
+        ):
+            tell(f"{NAME}-{_CASE}: making {_FLOWS:,} flows")
+            _fill(estate)
+            tell(f"{NAME}-{_CASE}: changing the policy")
+            told_ns, acknowledged_ns = _change(running, lambda: _write(file, "prevent"))
+            time.sleep(_AFTER_SECONDS)
+            seen = Seen(
+                steady=steady.stop(),
+                barred=barred.stop(),
+                told_ns=told_ns,
+                acknowledged_ns=acknowledged_ns,
+            )
         tell(f"{NAME}-{_CASE}: waiting for the last counts")
-        counted = _counted(running, seen.port, seen.load.connections)
+        counted = _counted(running, _STEADY_PORT, seen.steady.connections)
         tell("taking everything down")
     return rows_of(seen, counted)
 
 
 def rows_of(seen: Seen, counted: int) -> list[Row]:
-    """What the steady connections and the Console's count of them say."""
+    """What the connections and the Console's count of the steady ones say.
+
+    Raises BenchError when the barred ones were not let through before, or not barred at all.
+    """
     name = f"{NAME}-{_CASE}"
-    load, change = seen.load, seen.change
+    steady, barred = seen.steady, seen.barred
+    if not barred.connections or not barred.failures:
+        raise BenchError(
+            f"{name}: of the barred connections {barred.connections} were let through and "
+            f"{barred.failures} were not; both were to be seen"
+        )
+    late = sum(begun > seen.acknowledged_ns for begun in barred.last_begun_ns)
+    in_force_ns = max(0, max(barred.last_begun_ns) - seen.told_ns)
     none = Goal(at_most=0)
     return [
-        single(f"{name}-lost", "connections", load.failures, none),
-        single(f"{name}-uncounted", "connections", max(0, load.connections - counted), none),
-        single(f"{name}-counted-twice", "connections", max(0, counted - load.connections), none),
-        single(f"{name}-connections", "connections", load.connections),
-        single(f"{name}-time", "ms", (change.ended - change.began) * 1e3),
-        single(f"{name}-longest-connect", "ms", load.max_us / 1e3),
+        single(f"{name}-lost", "connections", steady.failures, none),
+        single(f"{name}-uncounted", "connections", max(0, steady.connections - counted), none),
+        single(f"{name}-counted-twice", "connections", max(0, counted - steady.connections), none),
+        single(f"{name}-let-through", "connections", late, none),
+        single(f"{name}-connections", "connections", steady.connections),
+        single(f"{name}-time", "ms", (seen.acknowledged_ns - seen.told_ns) / 1e6),
+        single(f"{name}-in-force", "ms", in_force_ns / 1e6),
+        single(f"{name}-longest-connect", "ms", steady.max_us / 1e3),
     ]
 
 
-def _attempts(estate: Estate, running: Product, cgroup: Path, tell: Tell) -> Seen:
-    """Try until the flows were all made between two changes. Raises BenchError."""
-    with generations.watched(estate.host) as watch:
-        for number, port in enumerate(_STEADY_PORTS):
-            tell(f"{NAME}-{_CASE}: waiting for a change of generation")
-            _next_change(watch, running, time.monotonic(), _QUIET_EMPTY_SECONDS)
-            tell(f"{NAME}-{_CASE}: making {_FLOWS:,} flows")
-            steady = generator.steady(
-                estate.host,
-                msgspec.structs.replace(estates.OUTBOUND_ONE, port=port),
-                rate=_STEADY_RATE,
-                seconds=_STEADY_SECONDS,
-                cgroup=cgroup,
-            )
-            with steady as connections:
-                began = time.monotonic()
-                complete = _fill(estate, number * _FLOWS)
-                tell(f"{NAME}-{_CASE}: waiting for the change of generation")
-                change = _next_change(watch, running, began, _QUIET_SECONDS)
-                load = connections.stop()
-            if change.began > complete:
-                return Seen(port=port, load=load, change=change)
-    raise BenchError(
-        f"{_FLOWS:,} flows could not be made between two changes of generation, "
-        f"{len(_STEADY_PORTS)} times: this machine is too busy"
+def policy(effect: str) -> str:
+    """The text of a policy that lets the service connect to the barred port, or not."""
+    rules = (("steady", _STEADY_PORT, "allow"), ("barred", _BARRED_PORT, effect))
+    return json.dumps(
+        {
+            "apiVersion": "cnnf/v1",
+            "networkObjects": [
+                {"name": "service", "type": "service", "values": [estates.SERVICES]}
+            ],
+            "rules": {
+                "hosts": [
+                    {
+                        "name": name,
+                        "source": ["service"],
+                        "ports": [str(port)],
+                        "protocol": "tcp",
+                        "effect": effect,
+                    }
+                    for name, port, effect in rules
+                ]
+            },
+        }
     )
 
 
-def _fill(estate: Estate, offset: int) -> float:
-    """Make the flows; when they were there and remembered, infinity when they are too slow."""
+def _write(file: Path, effect: str) -> None:
+    """As a whole: nobody may read half a policy."""
+    partial = file.with_suffix(".new")
+    partial.write_text(policy(effect))
+    partial.replace(file)
+
+
+def _connections(
+    estate: Estate, cgroup: Path, port: int
+) -> AbstractContextManager[generator.Steady]:
+    return generator.steady(
+        estate.host,
+        msgspec.structs.replace(estates.OUTBOUND_ONE, port=port),
+        rate=_RATE,
+        seconds=_CONNECT_SECONDS,
+        cgroup=cgroup,
+    )
+
+
+def _fill(estate: Estate) -> None:
+    """Make the flows. Raises BenchError when they are not there afterwards."""
 
     def make(connections: int) -> float:
         before = estate.asked()
         load = generator.load(
             estate.client,
             _FILL,
-            in_flight=_IN_FLIGHT,
+            in_flight=_FILL_IN_FLIGHT,
             seconds=_FILL_SECONDS,
             connections=connections,
-            offset=offset,
         )
-        return (estate.asked() - before) / connections if load.connections == connections else 2.0
+        if load.connections < connections:
+            raise BenchError(f"only {load.connections:,} flows in {_FILL_SECONDS:.0f} s")
+        return (estate.asked() - before) / connections
 
-    asked = make(_FLOWS)
-    again = make(_SAMPLE)
-    filled = asked <= 1.5 and again <= 1 - _REMEMBERED_LEAST
-    return time.monotonic() if filled else math.inf
+    make(_FLOWS)
+    forgotten = make(_SAMPLE)
+    if forgotten > 1 - _REMEMBERED_LEAST:
+        raise BenchError(f"{forgotten:.0%} of {_FLOWS:,} flows were not remembered")
 
 
-def _next_change(
-    watch: generations.Watch, running: Product, after: float, quiet_seconds: float
-) -> generations.Burst:
-    """The first change of generation that begins after `after`, once it is over."""
-    deadline = time.monotonic() + _CHANGE_SECONDS
-    while time.monotonic() < deadline:
+def _change(running: Product, change: Callable[[], None]) -> tuple[int, int]:
+    """Change the policy's file and say so; when that was, and when it was acknowledged."""
+    before = running.policies_applied()
+    change()
+    told_ns = time.time_ns()
+    running.reload()
+    deadline = time.monotonic() + _ACKNOWLEDGE_SECONDS
+    while running.policies_applied() == before:
         running.check()
-        changes = [(at, count) for at, count in list(watch.changes) if at > after]
-        first = next(iter(generations.bursts(changes, quiet_seconds)), None)
-        if first is not None and time.monotonic() - first.ended > quiet_seconds:
-            return first
+        if time.monotonic() > deadline:
+            raise BenchError(f"the policy was not applied in {_ACKNOWLEDGE_SECONDS:.0f} s")
         time.sleep(_LOOK_SECONDS)
-    raise BenchError(f"no change of generation in {_CHANGE_SECONDS:.0f} s")
+    return told_ns, time.time_ns()
 
 
 def _counted(running: Product, port: int, expected: int) -> int:

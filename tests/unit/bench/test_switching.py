@@ -1,35 +1,74 @@
 import pytest
-from bench.generations import Burst
+from bench.errors import BenchError
 from bench.generator import Load
-from bench.switching import Seen, rows_of
+from bench.rows import Row
+from bench.switching import Seen, policy, rows_of
+
+from cnnf.policy.form import parse_policy
+
+_TOLD, _ACKNOWLEDGED = 1_000_000_000, 1_040_000_000
 
 
-@pytest.mark.parametrize(
-    ("failures", "counted", "reached"),
-    [
-        (0, 1_000, (True, True, True)),
-        (1, 1_000, (False, True, True)),
-        (0, 999, (True, False, True)),
-        (0, 1_001, (True, True, False)),
-    ],
-)
-def test_what_is_lost_uncounted_or_counted_twice_misses_its_target(
-    failures: int, counted: int, reached: tuple[bool, ...]
-) -> None:
-    load = Load(
-        connections=1_000,
+def _load(connections: int, failures: int = 0, last: tuple[int, ...] = ()) -> Load:
+    return Load(
+        connections=connections,
         seconds=1.0,
         p50_us=50.0,
         p99_us=90.0,
         max_us=12_300.0,
         failures=failures,
         error="",
+        last_begun_ns=last,
     )
-    change = Burst(began=5.0, ended=5.25, transactions=2)
-    rows = {
-        row.name.removeprefix("switch-flows-100000-"): row
-        for row in rows_of(Seen(port=8000, load=load, change=change), counted)
+
+
+def _rows(steady: Load, barred: Load, counted: int = 1_000) -> dict[str, Row]:
+    seen = Seen(steady=steady, barred=barred, told_ns=_TOLD, acknowledged_ns=_ACKNOWLEDGED)
+    return {row.name.removeprefix("switch-flows-100000-"): row for row in rows_of(seen, counted)}
+
+
+_BARRED = _load(3, failures=10, last=(999_000_000, 1_010_000_000, 1_025_000_000))
+
+
+@pytest.mark.parametrize(
+    ("failures", "counted", "late", "missed"),
+    [
+        (0, 1_000, 0, None),
+        (1, 1_000, 0, "lost"),
+        (0, 999, 0, "uncounted"),
+        (0, 1_001, 0, "counted-twice"),
+        (0, 1_000, 1, "let-through"),
+    ],
+)
+def test_each_thing_that_must_not_happen_misses_its_own_target(
+    failures: int, counted: int, late: int, missed: str | None
+) -> None:
+    last = (*_BARRED.last_begun_ns, *(_ACKNOWLEDGED + 1 + number for number in range(late)))
+    rows = _rows(_load(1_000, failures), _load(len(last), 10, last), counted)
+    reached = {name: row.reached for name, row in rows.items() if row.target is not None}
+    assert reached == {
+        name: name != missed for name in ("lost", "uncounted", "counted-twice", "let-through")
     }
-    assert tuple(rows[name].reached for name in ("lost", "uncounted", "counted-twice")) == reached
-    assert rows["time"].value == 250.0
+    if missed is not None:
+        assert rows[missed].value == 1
+
+
+def test_times_are_from_the_word_on() -> None:
+    rows = _rows(_load(1_000), _BARRED)
+    assert rows["time"].value == 40.0
+    assert rows["in-force"].value == 25.0
     assert rows["longest-connect"].value == 12.3
+
+
+@pytest.mark.parametrize("barred", [_load(0, failures=5), _load(5, last=(999_000_000,))])
+def test_a_policy_that_changed_nothing_is_no_measurement(barred: Load) -> None:
+    with pytest.raises(BenchError, match="both were to be seen"):
+        _rows(_load(1_000), barred)
+
+
+@pytest.mark.parametrize("effect", ["allow", "prevent"])
+def test_the_policies_are_policies(effect: str) -> None:
+    read = parse_policy(policy(effect), subject="policy.yaml")
+    assert [(rule.name, rule.effect) for rule in read.hosts] == [
+        ("steady", "allow"), ("barred", effect),
+    ]  # fmt: skip
