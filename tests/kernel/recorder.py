@@ -81,6 +81,7 @@ class Recorder:
             self.judging,
             lambda: self.judging.name_cgroups(self.loops),
             lambda _: None,
+            lambda _, __: None,
         )
         plan = Plan(
             marks=marks,

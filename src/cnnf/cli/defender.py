@@ -83,10 +83,12 @@ def run(
     end_with_parent()
     log_to_stderr()
     # Imported late: `cnnf --help` need not load the kernel's adapters.
-    from cnnf.defender.daemon import DEFAULT_FAILSAFE, Defender, Options
+    from cnnf.defender.daemon import Defender
     from cnnf.defender.kernel.errors import KernelError
+    from cnnf.defender.kernel.privileges import confine_daemon
     from cnnf.defender.link.errors import LinkError
     from cnnf.defender.netlink.errors import NetlinkError
+    from cnnf.defender.options import DEFAULT_FAILSAFE, Options
     from cnnf.policy.errors import PolicyError
 
     options = Options(
@@ -102,6 +104,7 @@ def run(
         docker_socket=docker_socket,
         networks=parse_networks(container_network),
         host_name=host_name,
+        unconfined=tuple(confine_daemon()),
         stop_pid=parent(),
     )
 

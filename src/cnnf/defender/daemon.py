@@ -9,18 +9,14 @@ makes the whole pointless (no rules can be set) ends the program.
 import asyncio
 import contextlib
 import os
-import platform
 import secrets
 import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-import msgspec
 import structlog
 
-from cnnf import __version__
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.conditions import Code, Conditions
 from cnnf.defender.core.containers import (
@@ -35,6 +31,7 @@ from cnnf.defender.core.containers import (
 from cnnf.defender.core.inventory import Inventory
 from cnnf.defender.core.limits import (
     BATCH_INTERVAL_SECONDS,
+    CONFLICTS_SPACING_SECONDS,
     COUNT_INTERVAL_SECONDS,
     COUNT_TIME_SHARE,
     GENERATION_SECONDS_MAX,
@@ -45,11 +42,11 @@ from cnnf.defender.core.limits import (
     RESTORE_SPACING_SECONDS,
     SERVICES_INTERVAL_SECONDS,
 )
-from cnnf.defender.core.marks import DEFAULT_MASK, marks_at
+from cnnf.defender.core.marks import marks_at
 from cnnf.defender.core.observations import Looked, Report
 from cnnf.defender.core.outbox import Outbox
 from cnnf.defender.core.plan import Plan, Scopes
-from cnnf.defender.discovery.docker import DEFAULT_SOCKET, DockerDiscovery
+from cnnf.defender.discovery.docker import DockerDiscovery
 from cnnf.defender.discovery.services import Cgroups, Processes, cgroup2_mount
 from cnnf.defender.enforcer import Enforcer
 from cnnf.defender.health import Health
@@ -57,8 +54,7 @@ from cnnf.defender.judging import Judging
 from cnnf.defender.kernel import bridges
 from cnnf.defender.kernel.addresses import AddressWatch
 from cnnf.defender.kernel.errors import KernelError
-from cnnf.defender.kernel.footprint import RUN_DIRECTORY, Footprint
-from cnnf.defender.kernel.loop_process import LoopKind
+from cnnf.defender.kernel.footprint import Footprint
 from cnnf.defender.kernel.loops import Loops
 from cnnf.defender.kernel.offload import CountsUnreadError, Offload
 from cnnf.defender.kernel.programs import was_ours
@@ -68,10 +64,11 @@ from cnnf.defender.link.credentials import Credentials
 from cnnf.defender.link.uplink import Uplink
 from cnnf.defender.local_policy import LocalPolicy
 from cnnf.defender.local_services import LocalServices
+from cnnf.defender.lookout import Lookout
 from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.defender.observer import Observer
-from cnnf.defender.publisher import Publisher
-from cnnf.policy.addresses import Network
+from cnnf.defender.options import Options
+from cnnf.defender.publisher import Publisher, host_info
 from cnnf.policy.compiled import Compiled
 from cnnf.policy.errors import PolicyError
 from cnnf.protocol.messages import HostInfo, Settings
@@ -85,31 +82,8 @@ _LOOPS_READY_SECONDS = 10.0
 _DRAIN_SECONDS = 2.0
 _TASK_RETRY_SECONDS = 1.0
 
-DEFAULT_QUEUE = 8030
-#: Ports of this host that are never refused: its administrator must get in.
-DEFAULT_FAILSAFE = (22,)
 #: More queues than two do not help before the machine has more cores than that to spare.
 _QUEUES_MAX = 4
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a Defender is run. `networks` are container networks that no engine tells about."""
-
-    directory: Path
-    queue_first: int = DEFAULT_QUEUE
-    queue_count: int = 0
-    mark_mask: int = DEFAULT_MASK
-    log_group: int = DEFAULT_QUEUE
-    fail_closed: bool = False
-    loop: LoopKind = "auto"
-    policy: Path | None = None
-    failsafe_ports: tuple[int, ...] = DEFAULT_FAILSAFE
-    docker_socket: Path = DEFAULT_SOCKET
-    networks: tuple[Network, ...] = ()
-    host_name: str = ""
-    run_directory: Path = RUN_DIRECTORY
-    #: The process to stop when somebody wants this Defender to end; 0: this one.
-    stop_pid: int = 0
 
 
 class Defender:
@@ -127,6 +101,7 @@ class Defender:
         self._services = LocalServices(cgroups, Processes(cgroups))
         host_name = options.host_name or socket.gethostname()
         marks = marks_at(options.mark_mask)
+        self._lookout = Lookout(self._book, self._condition, self._conditions.clear)
         self._judging = Judging(self._book, self._services, host_name)
         self._loops = Loops(
             range(options.queue_first, options.queue_first + queues),
@@ -143,6 +118,7 @@ class Defender:
             self._judging,
             lambda: self._judging.name_cgroups(self._loops),
             self._inventory.put,
+            self._lookout.seen,
         )
         self._watch = Watch(options.log_group, self._observer.take_logged, self._log_lost)
         plan = Plan(
@@ -193,6 +169,8 @@ class Defender:
         self._networks_news = asyncio.Event()
         self._discovered = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        if options.unconfined:
+            self._condition("privileges", "kept: " + "; ".join(options.unconfined))
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until SIGTERM or SIGINT. Raises KernelError when there is no way to work at all."""
@@ -249,6 +227,7 @@ class Defender:
             ("owners", self._follow_owners),
             ("counts", self._count_for_ever),
             ("rules", self._keep_rules),
+            ("coverage", lambda: self._lookout.watch_coverage(lambda: self._enforcer.scopes)),
             ("services", self._watch_services),
         ):
             self._spawn(name, work)
@@ -425,10 +404,16 @@ class Defender:
         self._rules_news.set()
 
     async def _keep_rules(self) -> None:
+        looked_at = 0.0
+        changed = True
         while True:
+            if changed and time.monotonic() - looked_at > CONFLICTS_SPACING_SECONDS:
+                looked_at, changed = time.monotonic(), False
+                await self._lookout.look_for_conflicts(self._offload.plan, self._loops.pids)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RESTORE_INTERVAL_SECONDS):
                     await self._rules_news.wait()
+            changed = changed or self._rules_news.is_set()
             self._rules_news.clear()
             by, self._changed_by = self._changed_by, ""
             await self._enforcer.restore(by)
@@ -476,13 +461,8 @@ class Defender:
         self._conditions.put(code, message, _now_ms())
 
     def _host(self) -> HostInfo:
-        return HostInfo(
-            name=self._options.host_name or socket.gethostname(),
-            addresses=self._observer.host_addresses[:64],
-            kernel=platform.release(),
-            system=_system_name(),
-            version=__version__,
-        )
+        name = self._options.host_name or socket.gethostname()
+        return host_info(name, self._observer.host_addresses)
 
     def _spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(self._keep(name, work), name=name))
@@ -502,13 +482,6 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _system_name() -> str:
-    try:
-        return platform.freedesktop_os_release().get("PRETTY_NAME", "")
-    except OSError:
-        return ""
 
 
 def _now_ms() -> int:

@@ -68,7 +68,8 @@ class Observer:
     """Names sightings.
 
     `on_named` is told when more cgroups may name a service by themselves, `on_service` of a service
-    that was seen for the first time.
+    that was seen for the first time, `on_opened` how many connections an instance has opened ('':
+    nobody that is known).
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Observer:
         judging: Judging,
         on_named: Callable[[], None],
         on_service: Callable[[Instance], None],
+        on_opened: Callable[[str, int], None],
     ) -> None:
         self.flows = FlowTable()
         self._book = book
@@ -88,6 +90,7 @@ class Observer:
         self._decisions: OrderedDict[FlowKey, Cause] = OrderedDict()
         self._on_named = on_named
         self._on_service = on_service
+        self._on_opened = on_opened
         self._sightings: deque[Sighting] = deque()
         self._waiting: deque[tuple[int, Sighting]] = deque()
         self._arrived = asyncio.Event()
@@ -365,6 +368,8 @@ class Observer:
                     self._waiting.append((now_ms + ends.wait_ms, sighting))
                     continue
                 ends = ends.ends
+            if sighting.connections:
+                self._on_opened(ends.source.instance if ends else "", sighting.connections)
             if ends is not None:
                 self.flows.add(ends, sighting)
 

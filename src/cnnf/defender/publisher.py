@@ -1,14 +1,16 @@
 """Makes batches out of what is new and puts them on their way."""
 
+import platform
 import time
 
+from cnnf import __version__
 from cnnf.defender.core.conditions import Conditions
 from cnnf.defender.core.flows import FlowTable
 from cnnf.defender.core.inventory import Inventory
 from cnnf.defender.core.limits import HEARTBEAT_SECONDS
 from cnnf.defender.core.outbox import Outbox
 from cnnf.protocol.codec import encode_batch
-from cnnf.protocol.limits import BATCH_FLOWS_MAX
+from cnnf.protocol.limits import ADDRESSES_MAX, BATCH_FLOWS_MAX
 from cnnf.protocol.messages import Batch, HostInfo, Settings
 
 
@@ -65,3 +67,21 @@ class Publisher:
         self._published_at = now
         self._told = told
         return True
+
+
+def host_info(name: str, addresses: list[str]) -> HostInfo:
+    """This host, as the Console is told of it."""
+    return HostInfo(
+        name=name,
+        addresses=addresses[:ADDRESSES_MAX],
+        kernel=platform.release(),
+        system=_system_name(),
+        version=__version__,
+    )
+
+
+def _system_name() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        return ""
