@@ -227,26 +227,3 @@ COVERAGE_NAMESPACES_MAX = 2_000
 #: kept. Beyond them readings are skipped, and reports are taken to have come at any time since.
 COVERAGE_READINGS_MAX = 128
 COVERAGE_BUCKETS_MAX = 256
-
-#: A dump that was interrupted by somebody's change is read again, whole, at most so often. A change
-#: every second and dumps of 0.9 s (100,000 elements) leave one in ten whole; ten such tries are 9 s,
-#: less than the time between two generations.
-DUMP_TRIES_MAX = 10
-
-#: Changes to the firewall that wait to be told, and how long they wait for our own programs' pids
-#: to be known: a program is known within a millisecond of its start. Beyond the bound what follows
-#: is told as one change that nobody is named for.
-RULESET_CHANGES_MAX = 256
-RULESET_SETTLE_MS = 20
-
-#: How long after a connection was opened its SYN may still be reported: a generation of 10 s, its
-#: reading and a report. Where generations are longer, the lag is.
-COVERAGE_LAG_SECONDS = 15.0
-#: What was not seen is forgotten when nothing more of it happened for so long.
-COVERAGE_KEEP_SECONDS = 600.0
-#: Namespaces whose opened connections are compared; ~2 KiB each. Others are not compared.
-COVERAGE_NAMESPACES_MAX = 2_000
-#: Readings of a namespace that wait for their lag (75 s at one a second), and seconds of reports
-#: kept. Beyond them readings are skipped, and reports are taken to have come at any time since.
-COVERAGE_READINGS_MAX = 128
-COVERAGE_BUCKETS_MAX = 256
