@@ -180,17 +180,6 @@ CONDITION_LINGER_SECONDS = 600.0
 #: How often the policy file is looked at, and its biggest size that is read.
 POLICY_FILE_SECONDS = 1.0
 
-#: A dump that was interrupted by somebody's change is read again, whole, at most so often. A
-#: change every second and dumps of 0.9 s (100,000 elements) leave one in ten whole; ten such tries
-#: are 9 s, less than the time between two generations.
-DUMP_TRIES_MAX = 10
-
-#: Changes to the firewall that wait to be told, and how long they wait for our own programs' pids
-#: to be known: a program is known within a millisecond of its start. Beyond the bound what follows
-#: is told as one change that nobody is named for.
-RULESET_CHANGES_MAX = 256
-RULESET_SETTLE_MS = 20
-
 #: Conflicts with other programs' rules that are told one by one, and the characters of a rule that
 #: are shown; a rule set that marks packets has a handful, a generated one thousands alike.
 CONFLICTS_MAX = 32
@@ -198,17 +187,6 @@ CONFLICT_CHARS_MAX = 200
 
 #: Descriptors looked at to find whose a netlink socket is: 0.5 s at 5 µs each.
 CONFLICT_DESCRIPTORS_MAX = 100_000
-
-#: A dump that was interrupted by somebody's change is read again, whole, at most so often. A
-#: change every second and dumps of 0.9 s (100,000 elements) leave one in ten whole; ten such tries
-#: are 9 s, less than the time between two generations.
-DUMP_TRIES_MAX = 10
-
-#: Changes to the firewall that wait to be told, and how long they wait for our own programs' pids
-#: to be known: a program is known within a millisecond of its start. Beyond the bound what follows
-#: is told as one change that nobody is named for.
-RULESET_CHANGES_MAX = 256
-RULESET_SETTLE_MS = 20
 
 #: How long after a connection was opened its SYN may still be reported: a generation of 10 s, its
 #: reading and a report. Where generations are longer, the lag is.
