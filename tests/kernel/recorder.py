@@ -111,7 +111,7 @@ class Recorder:
 
     def _reported(self, report: Report) -> Looked | None:
         self.observer.take_report(report)
-        return self.judging.looked(report) if report.held else None
+        return self.judging.looked(report, self.loops) if report.held else None
 
     async def run(self) -> None:
         """Serve commands until standard input ends."""

@@ -449,7 +449,7 @@ class Defender:
 
     def _reported(self, report: Report) -> Looked | None:
         self._observer.take_report(report)
-        return self._judging.looked(report) if report.held else None
+        return self._judging.looked(report, self._loops) if report.held else None
 
     def _loop_ended(self, queue: int, why: str) -> None:
         self._health.happened("loop-restarted", f"packet loop of queue {queue}: {why}; restarted")

@@ -93,7 +93,7 @@ class Judging:
         self._send_classes(loops)
         loops.tell(Cgroups(put=put))
 
-    def looked(self, report: Report) -> Looked:
+    def looked(self, report: Report, loops: Loops) -> Looked:
         """Whose the sockets are that packets are held for, as far as it is known by now."""
         owners = []
         for seen in report.flows:
@@ -101,6 +101,8 @@ class Judging:
                 identity = self._identity(self._services.owner_of(seen.cgroup, seen.inode))
                 if identity is not None:
                     owners.append((seen.inode, self._judgement.candidate(identity)))
+        # A loop refuses an answer that names somebody by a class it has not been told of.
+        self._send_classes(loops)
         return Looked(report.held, owners)
 
     def candidate_of(self, cgroup: int, inode: int) -> int:
