@@ -60,11 +60,14 @@ class Flow(NamedTuple):
 class Loop:
     """One loop, and everything it has said."""
 
-    def __init__(self, kind: LoopKind, *, fail_closed: bool = False) -> None:
+    def __init__(
+        self, kind: LoopKind, *, fail_closed: bool = False, report_room: int = 4 << 20
+    ) -> None:
         self.kernel, packets = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for sock in (self.kernel, packets, self.control, control):
+        for sock in (self.kernel, packets, self.control):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, report_room)
         with packets, control:
             self.process: LoopProcess = launch(
                 QUEUE,
@@ -113,6 +116,12 @@ class Loop:
                 f"{self.process.kind}: waited in vain; {len(self.verdicts)} verdicts, "
                 f"{self.reports[-1:]}"
             )
+
+    def read_verdicts(self, count: int) -> None:
+        """Read verdicts until there are so many, and no reports."""
+        self.kernel.settimeout(PATIENCE_SECONDS)
+        while len(self.verdicts) < count:
+            self._read([self.kernel])
 
     def read_for(self, seconds: float) -> None:
         """Read whatever the loop says within this time."""
@@ -168,9 +177,11 @@ def flow_of(version: int, seen: Seen) -> Flow:
 
 
 @contextlib.contextmanager
-def running(kind: LoopKind, *, fail_closed: bool = False) -> Iterator[Loop]:
+def running(
+    kind: LoopKind, *, fail_closed: bool = False, report_room: int = 4 << 20
+) -> Iterator[Loop]:
     """A loop that must still live at the end, and then ends as it should."""
-    loop = Loop(kind, fail_closed=fail_closed)
+    loop = Loop(kind, fail_closed=fail_closed, report_room=report_room)
     try:
         yield loop
     except BaseException:
