@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from threading import Event, Thread
 
 import pytest
 
@@ -15,6 +17,7 @@ from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
 from cnnf.defender.kernel.sockets import NETLINK_NETFILTER, NetlinkSocket
 from cnnf.defender.netlink import nftset, rulesetgen
 from cnnf.defender.netlink.errors import Interrupted, KernelRefused
+from cnnf.defender.netlink.messages import attribute, message
 from tests.lab import netns
 from tests.lab.netns import Namespace
 
@@ -94,6 +97,34 @@ def test_others_changes_are_told_and_ours_are_not(host: Namespace) -> None:
     assert [(one.pid, one.program) for one in told] == [(pid, "nft") for pid in foreign]
     assert told[1].generation > told[0].generation > 0
     assert told[1].generation == ruleset_watch.generation()
+
+
+def test_a_change_by_one_of_our_threads_is_ours(host: Namespace) -> None:
+    def commit() -> None:
+        # NFNL_MSG_BATCH_BEGIN, a table, NFNL_MSG_BATCH_END.
+        batch = struct.pack(">BBH", 0, 0, 10)
+        netlink = NetlinkSocket(NETLINK_NETFILTER)
+        head = message(0x10, 1, netlink.sequence(), batch)
+        name = struct.pack(">BBH", 1, 0, 0) + attribute(1, b"threaded\0")
+        # The answer to be waited for is that to the table, not to what is around it.
+        body = message(0x0A00, 1 | 4 | 0x400, netlink.sequence(), name)
+        netlink.ask("adding a table", head + body + message(0x11, 1, 0, batch))
+        netlink.close()
+
+    keep = Event()
+
+    def work() -> None:
+        with host.entered():
+            commit()
+        # A worker of an executor lives on, too.
+        keep.wait(5)
+
+    worker = Thread(target=work)
+    told = asyncio.run(changes([worker.start, partial(time.sleep, 0.2)]))
+    keep.set()
+    worker.join()
+    assert "threaded" in host.run("nft", "list", "tables")
+    assert told == []
 
 
 def test_iptables_is_told_by_its_nft_front_end(host: Namespace) -> None:

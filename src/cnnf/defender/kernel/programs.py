@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from pathlib import Path
 from threading import Lock
 
 from cnnf.defender.kernel.errors import MissingProgram, NotPermitted, ProgrammingFailed
@@ -47,10 +48,13 @@ def run(command: list[str], *, text: str = "", subject: str) -> str:
 
 
 def was_ours(pid: int) -> bool:
-    """Is this a program that we have started, and that runs or has just ended?
+    """Is this a thread of ours, or a program of ours that runs or has just ended?
 
-    From any thread. How others' changes of the rules are told from our own.
+    From any thread. How others' changes of the rules are told from our own; the kernel names the
+    thread that made a change, not its process.
     """
+    if Path(f"/proc/self/task/{pid}").exists():
+        return True
     now = time.monotonic()
     with _lock:
         return pid in _running or now - _ended.get(pid, float("-inf")) < _PID_SECONDS
