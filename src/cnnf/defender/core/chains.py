@@ -19,6 +19,11 @@ _SYN = f"{_FLAGS} & 0x17 == 0x02"
 _SYN_ACK = f"{_FLAGS} & 0x17 == 0x12"
 #: A closed port's answer to a SYN has no sequence number of its own (RFC 9293, 3.10.7.1).
 _REFUSAL = f"{_FLAGS} & 0x17 == 0x14 @th,32,32 0x0"
+#: A reset that we have made ourselves bears the address of one who is elsewhere.
+_OWN_REFUSALS = {
+    "input": [f"iif lo {_REFUSAL} fib saddr type != local return"],
+    "output": [f"{_REFUSAL} fib saddr type != local return"],
+}
 #: A conntrack entry's first packet: it is confirmed only after all hooks.
 _FIRST_UDP = "meta l4proto udp ct direction original ct status & confirmed == 0x0"
 
@@ -64,14 +69,17 @@ def rules(plan: Plan) -> Chains:
         made["at_prerouting_udp"] = [f"{_FIRST_UDP} goto prerouting_syn"]
     for hook in ("input", "forward", "output"):
         answers = "host_answers" if hook != "forward" else "forward_answers"
+        first_udp = [f"{_FIRST_UDP} goto {hook}_syn"] if plan.udp else []
         made[f"{hook}_flagged"] = [
+            # What is no TCP looks alike if its sender likes: a `return` from here is no way back.
+            *first_udp,
             "meta l4proto != tcp return",
             f"{_SYN} goto {hook}_syn",
             # What is within the host comes by on OUTPUT and INPUT: counted on INPUT.
             *(["oif lo return"] if hook == "output" else []),
+            *_OWN_REFUSALS.get(hook, ()),
             f"goto {answers}",
         ]
-        first_udp = [f"{_FIRST_UDP} goto {hook}_syn"] if plan.udp else []
         made[f"at_{hook}"] = [f"{_FLAGGED} goto {hook}_flagged", *first_udp]
     return made
 
@@ -313,6 +321,11 @@ def _answers(plan: Plan) -> Chains:
             found = []
             for family, _ in _FAMILIES:
                 key = reply_key(family)
+                if role == "reset" and plan.prevents:
+                    # Ours, to one who connects to this host: both counters, whose difference is
+                    # what counts, go up by one.
+                    refuse = f"refuse{{}}{family}_{parity}".format
+                    found.append(f"{key} @{refuse('')} {key} @{refuse('_new')} return")
                 found += [
                     f"{key} @{role}{family}_{parity} return",
                     # Asked before the last switch, answered after it.

@@ -1,0 +1,146 @@
+"""Every way through the table: bits restored, asked once, refused only where an answer says so."""
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from cnnf.defender.core import ruleset
+from cnnf.defender.core.plan import Plan
+from tests.unit.defender.core.plans import plan, plans, rules
+from tests.unit.defender.core.walks import End, walk
+
+FLAGGED = "@th,104,8 & 0x06 != 0x00"
+SYN = "@th,104,8 & 0x17 == 0x02"
+FIRST_UDP = "meta l4proto udp ct direction original ct status & confirmed == 0x0"
+#: A TCP SYN that comes from elsewhere, and one over loopback.
+TCP = {
+    FLAGGED: True, SYN: True, f"{SYN} meta l4proto tcp": True, "meta l4proto != tcp": False,
+    FIRST_UDP: False, "iif lo": False,
+}  # fmt: skip
+#: The first packet of a UDP flow; its bytes may look like any flags.
+UDP = {"meta l4proto != tcp": True, FIRST_UDP: True, "iif lo": False, SYN: False}
+
+hooks = st.sampled_from(["input", "forward", "output", "prerouting"])
+others = st.integers(0, 0xFFFFFFFF)
+
+
+def ways(given: Plan, hook: str, mark: int, facts: dict[str, bool] = TCP) -> set[End]:
+    """Every end of a packet that comes to a hook with this mark; none where it is not needed."""
+    base = f"at_{hook}"
+    if hook == "prerouting" and facts is UDP:
+        base += "_udp"
+    by_chain = rules(ruleset.table(given))
+    return walk(by_chain, base, mark, facts) if base in by_chain else set()
+
+
+def protocols(given: Plan) -> list[dict[str, bool]]:
+    """Of which packets may be asked."""
+    return [TCP, UDP] if given.udp else [TCP]
+
+
+@given(plans, hooks, others)
+def test_a_new_packet_leaves_with_the_mark_it_came_with(given: Plan, hook: str, mark: int) -> None:
+    mark &= given.marks.keep
+    for facts in protocols(given):
+        for end in ways(given, hook, mark, facts):
+            assert end.mark & given.marks.keep == mark
+            if hook == "prerouting" and end.how == "accept":
+                # Later hooks of the same packet pass it by this bit.
+                assert end.mark in (mark, mark | given.marks.judged)
+            else:
+                assert end.mark == mark
+
+
+@given(plans, hooks, others, st.booleans(), st.booleans(), st.sampled_from([0, 1]))
+def test_an_answered_packet_leaves_with_the_mark_it_came_with(
+    given: Plan, hook: str, mark: int, remember: bool, refuse: bool, late: int
+) -> None:
+    """Whatever the loop has answered, in this generation or late by one."""
+    mark &= given.marks.keep
+    answered = given.marks.verdict(
+        mark, remember=remember, generation=given.generation + late, refuse=refuse
+    )
+    for facts in protocols(given):
+        found = ways(given, hook, answered, facts)
+        if not found:
+            continue
+        # It is not asked about again, and what was answered holds, whether or not the sets are
+        # full, and also when it is too late to be remembered.
+        assert {end.how for end in found} == {"refuse" if refuse else "accept"}
+        bridged = hook == "prerouting" and not refuse
+        assert {end.mark for end in found} == {mark | given.marks.judged if bridged else mark}
+        added = {name.rstrip("0123456789_lv") for end in found for name in end.added}
+        expected = ("refuse", "refuse_new") if refuse else ("pass", "pass_new")
+        assert added == (set(expected) if remember and not late else set())
+
+
+@given(plans, hooks, others)
+def test_nothing_is_refused_unasked_but_what_is_remembered_so(
+    given: Plan, hook: str, mark: int
+) -> None:
+    for facts in protocols(given):
+        found = ways(given, hook, mark & given.marks.keep, facts)
+        if not (given.prevents and given.scopes.any):
+            assert all(end.how != "refuse" for end in found)
+        assert all("refuse" in end.chains for end in found if end.how == "refuse")
+        if not given.scopes.any:
+            assert all(end.how == "accept" for end in found)
+
+
+@given(plans, hooks)
+def test_whoever_is_asked_about_is_counted_as_asked(given: Plan, hook: str) -> None:
+    text = rules(ruleset.table(given))
+    for facts in protocols(given):
+        for end in ways(given, hook, 0, facts):
+            assert ("ask" in end.chains) == (end.how == "hand over")
+    *counted, full = text["ask"]
+    assert full == "counter name asked goto handover"
+    for line in counted:
+        # Who may be answered later has to be there first; and if `asked` is full, none is there.
+        assert [name.rstrip("46_01") for name in _added(line)] == ["asked", "answered", "reset"]
+        assert line.endswith(full)
+
+
+def _added(line: str) -> list[str]:
+    return [word.removeprefix("@") for word in line.split() if word.startswith("@")]
+
+
+@pytest.mark.parametrize("hook", ["input", "forward", "output", "prerouting"])
+def test_udp_is_asked_about_whatever_its_bytes_look_like(hook: str) -> None:
+    """Byte 13 of a TCP header is the client's to choose in a UDP packet."""
+    given = plan(udp=True)
+    for flagged in (False, True):
+        found = ways(given, hook, 0, UDP | {FLAGGED: flagged} if hook != "prerouting" else UDP)
+        assert any(end.how == "hand over" for end in found)
+        if hook != "prerouting":
+            syn = f"{hook}_syn"
+            assert all(syn in end.chains for end in found), f"flagged: {flagged}"
+
+
+@given(plans)
+def test_loopback_is_judged_where_it_is_made(given: Plan) -> None:
+    for facts in protocols(given):
+        found = ways(given, "input", 0, facts | {"iif lo": True})
+        assert {(end.how, end.added) for end in found} == {("accept", frozenset())}
+
+
+@given(plans)
+def test_failsafe_ports_are_counted_and_never_asked_about(given: Plan) -> None:
+    assume(given.scopes.any)
+    key = "meta l4proto tcp th dport @failsafe"
+    found = walk(rules(ruleset.table(given)), "at_input", 0, TCP | {key: True})
+    parity = given.generation & 1
+    assert all(end.how != "hand over" for end in found)
+    assert {f"pass4_{parity}", f"pass6_{parity}"} <= {name for end in found for name in end.added}
+
+
+@given(plans, st.sampled_from(["input", "forward", "output"]))
+def test_answers_are_let_through_and_counted_where_enabled(given: Plan, hook: str) -> None:
+    kinds = ("@th,104,8 & 0x17 == 0x12", "@th,104,8 & 0x17 == 0x14 @th,32,32 0x0")
+    for flags in kinds:
+        facts = dict.fromkeys(kinds, False) | TCP | {SYN: False, flags: True}
+        found = ways(given, hook, 0x1234 & given.marks.keep, facts)
+        assert {(end.how, end.mark) for end in found} == {("accept", 0x1234 & given.marks.keep)}
+        added = {name.rstrip("46_01") for end in found for name in end.added}
+        role = "answered" if flags.endswith("0x12") else "reset"
+        assert added == ({role} if given.scopes.any else set())
