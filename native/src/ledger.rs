@@ -77,6 +77,10 @@ impl Ledger {
     }
 
     /// Count one SYN. Beyond the bound it is counted as unaccounted, never silently lost.
+    pub fn has(&self, key: &Key) -> bool {
+        self.places.contains_key(key)
+    }
+
     pub fn add(&mut self, key: Key, inode: u32, uid: i64, source_port: u16, now_ms: u64) {
         if let Some(seen) = self.places.get(&key).and_then(|place| self.flows.get_mut(*place)) {
             seen.count += 1;

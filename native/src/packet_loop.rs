@@ -198,8 +198,7 @@ impl PacketLoop {
             uid: packet.uid,
             arrived_ms: wall_ms,
         };
-        let unknown =
-            packet.hook == OUTPUT && socket.inode != 0 && !self.judge.is_named(socket.cgroup);
+        let unknown = packet.hook == OUTPUT && socket.inode != 0 && self.tells(&pending);
         let awaits = self.judge.awaits(packet.hook, ends.source, ends.destination);
         if (unknown || awaits) && !self.holds.is_full() {
             let look = unknown && self.holds.may_look(&self.judge, now_ms);
@@ -212,6 +211,17 @@ impl PacketLoop {
             }
         }
         self.decide(&pending, None, awaits);
+    }
+
+    /// Is the process behind the packet worth a look? Where nothing else names it; and for what a
+    /// rule alerts on or prevents, once between two reports, since a person is told of it.
+    fn tells(&mut self, packet: &Pending) -> bool {
+        if !self.judge.is_named(packet.cgroup) {
+            return true;
+        }
+        let verdict = self.judge.decide(&ends_of(packet, None));
+        verdict.effect != ALLOW
+            && !self.ledger.has(&self.key(packet, true, verdict.effect, verdict.rule))
     }
 
     /// The flow of a packet that is held, so that the daemon can look. It is counted later.
@@ -244,15 +254,7 @@ impl PacketLoop {
             return self.drop_packet(packet.id, packet.mark);
         }
         let ends = packet.ends;
-        let verdict = self.judge.decide(&Ends {
-            hook: packet.hook,
-            source: ends.source,
-            destination: ends.destination,
-            port: ends.port,
-            protocol: ends.protocol,
-            cgroup: packet.cgroup,
-            owner,
-        });
+        let verdict = self.judge.decide(&ends_of(packet, owner));
         let named = packet.hook == OUTPUT && self.judge.is_named(packet.cgroup);
         let key = self.key(packet, named, verdict.effect, verdict.rule);
         self.ledger.add(key, packet.inode, packet.uid, ends.source_port, packet.arrived_ms);
@@ -464,6 +466,19 @@ impl PacketLoop {
         // When the daemon is busy the counts are kept: packets go first.
         self.stalled = sys::send_now(&self.setup.control, &self.record).is_err();
         !self.stalled
+    }
+}
+
+fn ends_of(packet: &Pending, owner: Option<Candidate>) -> Ends {
+    let ends = packet.ends;
+    Ends {
+        hook: packet.hook,
+        source: ends.source,
+        destination: ends.destination,
+        port: ends.port,
+        protocol: ends.protocol,
+        cgroup: packet.cgroup,
+        owner,
     }
 }
 

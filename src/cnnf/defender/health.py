@@ -13,8 +13,8 @@ from cnnf.defender.core.outbox import Outbox
 from cnnf.defender.core.plan import Plan
 from cnnf.defender.core.unjudged import Unjudged
 from cnnf.defender.kernel import sockets, table
-from cnnf.defender.kernel.errors import KernelError
 from cnnf.defender.kernel.loops import Loops
+from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.defender.observer import Observer
 
 #: A figure's name: what happened is told anew when it grows.
@@ -44,7 +44,7 @@ class Health:
         """Look at every counter. What can't be read is left out: the rules' own check tells."""
         try:
             counted = await asyncio.to_thread(table.counters)
-        except KernelError:
+        except (NetlinkError, OSError):
             counted = {}
         statistics = await asyncio.to_thread(sockets.queue_statistics)
         answered, undecodable, unaccounted, dropped = self._loops.totals

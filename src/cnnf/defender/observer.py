@@ -17,6 +17,7 @@ import structlog
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.answers import Asker, Awaited, Place
 from cnnf.defender.core.attribution import (
+    Ends,
     Listeners,
     Owner,
     Sighting,
@@ -142,7 +143,7 @@ class Observer:
         self._missed.answered(
             flow._replace(source=b"", cgroup=0) if seen.hook == OUTPUT else flow, seen.count
         )
-        if seen.hook == OUTPUT:
+        if seen.hook == OUTPUT and cause.effect != "prevent":
             place = Place(seen.destination, seen.port, seen.protocol)
             self._awaited.ask(place, Asker(seen.cgroup, inode), seen.count)
         return Sighting(
@@ -337,7 +338,7 @@ class Observer:
             self._quick_since, self._quick_looks = now, 0
         if self._quick_looks < _QUICK_LOOKS_MAX and not self._worker.locked():
             self._quick_looks += 1
-            self._services.look_quickly(cgroup, inode)
+            self._services.look_quickly(cgroup, inode, thoroughly=self._judging.asks_who)
 
     def _put(self, sighting: Sighting) -> None:
         if len(self._sightings) >= PENDING_FLOWS_MAX:
@@ -371,7 +372,13 @@ class Observer:
             if sighting.connections:
                 self._on_opened(ends.source.instance if ends else "", sighting.connections)
             if ends is not None:
-                self.flows.add(ends, sighting)
+                self.flows.add(self._with_own_process(ends, sighting), sighting)
+
+    def _with_own_process(self, ends: Ends, sighting: Sighting) -> Ends:
+        """A service's flow has an example of its processes; an event has the very one, or none."""
+        if sighting.effect not in _TOLD or not self._services.owner_of_cgroup(sighting.cgroup):
+            return ends
+        return ends._replace(process=self._services.process_of(sighting.inode))
 
     async def _retry(self, waiting: list[tuple[int, Sighting]]) -> None:
         """Attribute what has got a name by now; the rest waits on."""
@@ -459,6 +466,8 @@ def _place(flow: FlowKey) -> Place:
 
 
 _DEFAULT = Cause(None, "")
+#: Effects that a person is told of.
+_TOLD = frozenset({"alert", "prevent"})
 
 
 def _now_ms() -> int:

@@ -45,6 +45,10 @@ class Ledger:
         """At the bound: report before anything else is added."""
         return len(self._flows) >= LOOP_FLOWS_MAX
 
+    def __contains__(self, key: Key) -> bool:
+        """Is there something of this flow that has not been reported?"""
+        return key in self._flows
+
     def add(self, key: Key, *, uid: int, source_port: int, inode: int, now_ms: int) -> None:
         """Count one SYN. Beyond the bound it is counted as unaccounted, never silently lost.
 

@@ -208,7 +208,7 @@ class PacketLoop:
         pending = Pending(
             packet.id, packet.mark, packet.hook, ends, cgroup, inode, packet.uid, wall_ms
         )
-        unknown = packet.hook == _OUTPUT and inode != 0 and not self._judge.is_named(cgroup)
+        unknown = packet.hook == _OUTPUT and inode != 0 and self._tells(pending)
         awaits = self._judge.awaits(packet.hook, ends.source, ends.destination)
         if (unknown or awaits) and not self._holds.full:
             look = unknown and self._holds.may_look(self._judge, now_ms)
@@ -222,6 +222,18 @@ class PacketLoop:
                 self._holds.add(pending, self._judge, look=look, wait=wait, now_ms=now_ms)
                 return
         self._decide(pending, -1, awaits=awaits)
+
+    def _tells(self, packet: Pending) -> bool:
+        """Is the process behind the packet worth a look? Where nothing else names it; and for what
+        a rule alerts on or prevents, once between two reports, since a person is told of it."""
+        if not self._judge.is_named(packet.cgroup):
+            return True
+        ends = packet.ends
+        effect, rule, _ = self._judge.decide(
+            packet.hook, ends.source, ends.destination, ends.port, ends.protocol, packet.cgroup
+        )
+        key = self._key(packet, named=True, effect=effect, rule=rule)
+        return effect != ALLOW and key not in self._ledger
 
     def _key(self, packet: Pending, *, named: bool, effect: int, rule: int) -> Key:
         ends = packet.ends

@@ -12,10 +12,11 @@ import msgspec
 from cnnf.defender.core import ruleset
 from cnnf.defender.core.plan import Plan, Scopes
 from cnnf.defender.core.ruleset import TABLE, CountSet
+from cnnf.defender.kernel import elements
 from cnnf.defender.kernel.errors import ProgrammingFailed
 from cnnf.defender.kernel.programs import run
 from cnnf.defender.kernel.sockets import NETLINK_NETFILTER, NetlinkSocket
-from cnnf.defender.netlink import nfrule, nftset
+from cnnf.defender.netlink import nfrule, nftcounter
 from cnnf.defender.netlink.errors import KernelRefused
 from cnnf.defender.netlink.nftset import Element
 
@@ -60,11 +61,9 @@ def readings(plan: Plan, generation: int) -> list[tuple[CountSet, Element]]:
     found: list[tuple[CountSet, Element]] = []
     try:
         for one in ruleset.count_sets(plan, generation):
-            request = partial(nftset.dump, table=TABLE, name=one.name)
             try:
-                # Whole or again: a part that was read twice would be counted twice.
-                for payload in netlink.whole(f"reading set {one.name}", request):
-                    found += [(one, element) for element in nftset.decode_elements(payload)]
+                # Whole or again: of what is taken off from other counters, none may be missing.
+                found += [(one, element) for element in elements.read(netlink, TABLE, one.name)]
             except KernelRefused as refusal:
                 # Somebody flushed the ruleset: there is nothing left to count.
                 if refusal.errno != 2:
@@ -99,29 +98,14 @@ def _add_handover(plan: Plan) -> None:
 
 
 def counters() -> dict[str, int]:
-    """Packets on the table's named counters since it was installed. Raises KernelError."""
-    text = run(
-        ["nft", "-j", "list", "counters", "table", "inet", TABLE], subject="reading counters"
-    )
+    """Packets on the table's named counters since it was installed; none when there is no table.
+
+    Raises NetlinkError, OSError.
+    """
+    netlink = NetlinkSocket(NETLINK_NETFILTER)
     try:
-        listed = msgspec.json.decode(text, type=_Listing)
-    except msgspec.DecodeError as error:
-        raise ProgrammingFailed(f"reading counters: nft: {error}") from error
-    return {
-        item.counter.name: item.counter.packets
-        for item in listed.nftables
-        if item.counter is not None
-    }
-
-
-class _Counter(msgspec.Struct):
-    name: str
-    packets: int
-
-
-class _Item(msgspec.Struct):
-    counter: _Counter | None = None
-
-
-class _Listing(msgspec.Struct):
-    nftables: list[_Item]
+        payloads = netlink.whole("reading counters", partial(nftcounter.dump, table=TABLE))
+    finally:
+        netlink.close()
+    found = map(nftcounter.decode_counter, payloads)
+    return {name: packets for table, name, packets in found if table == TABLE}
