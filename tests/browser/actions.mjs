@@ -224,5 +224,81 @@ export const screenshot = async ({ page }, { path: file }) => {
   await page.screenshot({ path: file });
 };
 
+/** Opens what lies behind the toolbar's mode button. */
+export const openMode = async ({ page }) => {
+  await page.getByRole("button", { name: /what is enabled$/ }).click();
+  await page.getByRole("dialog", { name: "What is enabled" }).waitFor();
+};
+
+/** Turns a switch in it, and waits until the Console has taken the change. */
+export const turn = async ({ page }, { name }) => {
+  await Promise.all([
+    page.waitForResponse(
+      (answer) => answer.url().endsWith("/settings") && answer.request().method() === "PUT",
+    ),
+    // The input itself lies over its words.
+    page.getByRole("dialog").getByText(name, { exact: true }).click({ force: true }),
+  ]);
+  await page.waitForTimeout(300);
+};
+
+/** Pixels of the map in the orange of an incident's edge, and in the red of its halo's sign. */
+export const incidentInk = async ({ page }) => {
+  await page.waitForTimeout(800);
+  const shot = await page.getByTestId("map").screenshot();
+  return page.evaluate(async (data) => {
+    const bitmap = await createImageBitmap(
+      new Blob([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], { type: "image/png" }),
+    );
+    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+    const context = canvas.getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    const { data: pixels } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+    const near = (at, ...color) =>
+      color.every((value, channel) => Math.abs(pixels[at + channel] - value) < 12);
+    let orange = 0;
+    let red = 0;
+    for (let at = 0; at < pixels.length; at += 4) {
+      if (near(at, 0xe5, 0x8a, 0x2b)) orange++;
+      if (near(at, 0xf0, 0x43, 0x4a)) red++;
+    }
+    return { orange, red };
+  }, shot.toString("base64"));
+};
+
+const eventRows = (page) => page.getByTestId("events").locator("tbody tr");
+
+/** The list of events, as text by heading. */
+export const events = async ({ page }) => {
+  const headings = await page.getByTestId("events").locator("thead th").allInnerTexts();
+  return eventRows(page).evaluateAll(
+    (rows, names) =>
+      rows.map((row) =>
+        Object.fromEntries(
+          [...row.cells].map((cell, index) => [names[index], cell.innerText.replace(/\n/g, " ")]),
+        ),
+      ),
+    headings,
+  );
+};
+
+export const waitForEvent = async ({ page }, { texts }) => {
+  let rows = eventRows(page);
+  for (const text of texts) rows = rows.filter({ hasText: text });
+  await rows.first().waitFor();
+};
+
+export const searchEvents = async ({ page }, { text }) => {
+  await page.getByLabel("Search events").fill(text);
+};
+
+export const pressButton = async ({ page }, { name }) => {
+  await page.getByRole("button", { name }).click();
+};
+
+export const goTo = async ({ page }, { name }) => {
+  await page.getByRole("navigation", { name: "Product" }).getByRole("link", { name }).click();
+};
+
 /** What went wrong in the page since the last call. */
 export const problems = async (world) => world.problems.splice(0);

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from cnnf.cli.client import Client
-from cnnf.protocol.messages import Endpoint, Flow, Instance, Process, Settings
+from cnnf.protocol.messages import Effect, Endpoint, Flow, Instance, Process, Settings
 from tests.contract.joined import Joined, now_ms
 
 #: name, tag, replicas, port
@@ -61,6 +61,13 @@ SERVICE_EDGES = (
     ("sshd", "internet", 443),
 )
 LATE = ("shop/cart", "shop/database", 5432)
+#: What a rule decided on an edge, and by what; nothing was decided on the others.
+DECIDED: dict[tuple[str, str, int], tuple[Effect, str]] = {
+    ("shop/orders", "10.9.0.7", 25): ("alert", "rule:mail"),
+    ("shop/catalogue", "shop/cache", 6379): ("prevent", "rule:cache is the cart's"),
+    ("shop/orders", "shop/database", 5432): ("allow", "rule:database"),
+    ("sshd", "internet", 443): ("prevent", "rule:no way out"),
+}
 OUTSIDE = ("93.184.216.34", "151.101.1.69", "2606:4700::6810:84e5")
 
 
@@ -132,11 +139,17 @@ def flow(edge: tuple[str, str, int], known: list[Instance], turn: int, connectio
             user="app",
         )
     now = now_ms()
+    effect, cause = DECIDED.get(edge, (None, ""))
+    prevented = effect == "prevent"
     return Flow(
         source=endpoint(source, known, turn),
         destination=endpoint(target, known, turn),
         port=port,
         connections=connections,
+        answered=0 if prevented else connections,
+        refused=connections if prevented else 0,
+        effect=effect,
+        cause=cause,
         first_seen=now - 900,
         last_seen=now,
         process=process,

@@ -49,7 +49,7 @@ export async function request<T>(method: string, path: string, body?: unknown): 
 
 export const get = <T>(path: string) => request<T>("GET", path);
 
-/** The address of the stream of changes to one view. */
-export function streamUrl(view: string, window: string): string {
-  return `${BASE}/radar/stream?${new URLSearchParams({ view, window })}`;
+/** The address of a stream of changes: `/radar/stream`, `/events/stream`. */
+export function streamUrl(path: string, query: Record<string, string>): string {
+  return `${BASE}${path}?${new URLSearchParams(query)}`;
 }

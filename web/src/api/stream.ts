@@ -1,15 +1,15 @@
 /**
- * One view's stream of changes: opens it, opens it again when it breaks, and says how it stands.
+ * A stream of changes (of Radar, of events): opens it, opens it again when it breaks, and says how
+ * it stands.
  *
  * The browser reconnects by itself after a short break, and then the Console replays what was
  * missed. Where it gives up (the Console answered with an error), this waits and asks afresh.
  */
-import type { Change, Graph } from "./types";
-
 export type LiveState = "connecting" | "live" | "reconnecting";
 
-export interface StreamHandlers {
-  onGraph(graph: Graph): void;
+export interface StreamHandlers<Whole, Change> {
+  /** What the stream begins with, and sends again where changes were lost. */
+  onWhole(whole: Whole): void;
   onChange(change: Change): void;
   onState(state: LiveState): void;
   /** The stream was refused or cut: the place to find out whether the session has ended. */
@@ -25,8 +25,12 @@ export function retryDelay(attempt: number, random: number): number {
   return Math.round(whole * (0.8 + 0.4 * random));
 }
 
-/** Follows the stream until the returned function is called. */
-export function follow(url: string, handlers: StreamHandlers): () => void {
+/** Follows the stream, whose first event is named `whole`, until the returned function is called. */
+export function follow<Whole, Change>(
+  url: string,
+  whole: "graph" | "events",
+  handlers: StreamHandlers<Whole, Change>,
+): () => void {
   let source: EventSource | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let attempt = 0;
@@ -35,10 +39,10 @@ export function follow(url: string, handlers: StreamHandlers): () => void {
   const open = () => {
     if (stopped) return;
     source = new EventSource(url);
-    source.addEventListener("graph", (event) => {
+    source.addEventListener(whole, (event) => {
       attempt = 0;
       handlers.onState("live");
-      handlers.onGraph(JSON.parse(event.data) as Graph);
+      handlers.onWhole(JSON.parse(event.data) as Whole);
     });
     source.addEventListener("change", (event) => {
       handlers.onState("live");

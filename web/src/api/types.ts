@@ -15,6 +15,9 @@ export type DetailEdge = Schemas["DetailEdge"];
 export type DetailProcess = Schemas["DetailProcess"];
 export type Session = Schemas["Session"];
 export type Settings = Schemas["Settings"];
+export type SettingsChange = Schemas["SettingsChange"];
+export type EventForm = Schemas["EventForm"];
+export type EventEnd = Schemas["End"];
 export type Defender = Schemas["Defender"];
 export type Condition = Schemas["Condition"];
 

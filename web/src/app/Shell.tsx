@@ -7,11 +7,19 @@ import {
   useComputedColorScheme,
   useMantineColorScheme,
 } from "@mantine/core";
-import { IconLogout, IconMoon, IconRadar2, IconSun, IconUserCircle } from "@tabler/icons-react";
+import {
+  IconBellRinging,
+  IconLogout,
+  IconMoon,
+  IconRadar2,
+  IconSun,
+  IconUserCircle,
+} from "@tabler/icons-react";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate } from "@tanstack/react-router";
 import { Logo } from "../components/Logo";
 import { Health } from "../features/defenders/Health";
+import { parseEventsSearch } from "../features/events/search";
 import { parseRadarSearch } from "../features/radar/search";
 import { endSession, sessionQuery } from "../features/session/session";
 import classes from "./Shell.module.css";
@@ -30,12 +38,22 @@ export function Shell() {
         </div>
         <Link
           to="/radar"
-          search={(before) => parseRadarSearch(before)}
+          search={(before) => parseRadarSearch("view" in before ? before : {})}
           className={classes.item}
           activeProps={{ className: `${classes.item} ${classes.active}`, "aria-current": "page" }}
         >
           <IconRadar2 size={22} stroke={1.6} aria-hidden />
           Radar
+        </Link>
+        <Link
+          to="/monitor/events/cnnf"
+          search={(before) => parseEventsSearch("effect" in before ? before : {})}
+          className={classes.item}
+          activeProps={{ className: `${classes.item} ${classes.active}`, "aria-current": "page" }}
+        >
+          <IconBellRinging size={22} stroke={1.6} aria-hidden />
+          <span className="visually-hidden">Monitor: </span>
+          Events
         </Link>
         <div className={classes.foot}>
           <Health />

@@ -10,6 +10,7 @@ import {
   redirect,
 } from "@tanstack/react-router";
 import { ApiError } from "../api/client";
+import { parseEventsSearch } from "../features/events/search";
 import { parseRadarSearch } from "../features/radar/search";
 import { sessionQuery } from "../features/session/session";
 import { Failure } from "./Failure";
@@ -63,8 +64,26 @@ const radar = createRoute({
   component: lazyRouteComponent(() => import("../features/radar/RadarPage"), "RadarPage"),
 });
 
+const events = createRoute({
+  getParentRoute: () => inside,
+  path: "/monitor/events/cnnf",
+  validateSearch: parseEventsSearch,
+  component: lazyRouteComponent(() => import("../features/events/EventsPage"), "EventsPage"),
+});
+
+/** The way to a page, as far as somebody typed it. */
+const shortened = (["/monitor", "/monitor/events", "/events"] as const).map((path) =>
+  createRoute({
+    getParentRoute: () => inside,
+    path,
+    beforeLoad: () => {
+      throw redirect({ to: "/monitor/events/cnnf", search: parseEventsSearch({}) });
+    },
+  }),
+);
+
 export const router = createRouter({
-  routeTree: root.addChildren([login, inside.addChildren([home, radar])]),
+  routeTree: root.addChildren([login, inside.addChildren([home, radar, events, ...shortened])]),
   context: { queryClient },
   defaultNotFoundComponent: () => <Failure error={new Error("There is no such page.")} />,
 });

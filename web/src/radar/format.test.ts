@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { GraphPort, Verdict } from "../api/types";
 import {
   formatAgo,
+  formatDecision,
+  formatOutcome,
   formatPort,
   formatPorts,
   formatShort,
@@ -14,6 +16,8 @@ const port = (number: number, connections = 1, verdict: Verdict = "none"): Graph
   port: number,
   protocol: "tcp",
   connections,
+  answered: 0,
+  refused: 0,
   found: 0,
   verdict,
   cause: "",
@@ -33,6 +37,34 @@ describe("ports", () => {
   it("says udp, and what port 0 stands for", () => {
     expect(formatPort({ port: 53, protocol: "udp" })).toBe("53/udp");
     expect(formatPort({ port: 0, protocol: "tcp" })).toBe("other");
+  });
+
+  it("says what decided, and nothing where nothing did", () => {
+    const decided = (verdict: Verdict, cause: string) => formatDecision({ verdict, cause });
+    expect(decided("prevent", "rule:pay")).toBe("Prevented by rule pay");
+    expect(decided("alert", "model:shop/web/outbound")).toBe("Alert by model shop/web/outbound");
+    expect(decided("allow", "rule:rule:x")).toBe("Allowed by rule rule:x");
+    expect(decided("alert", "")).toBe("Alert");
+    expect(decided("none", "rule:left over")).toBe("No rule");
+  });
+
+  it("says how attempts ended", () => {
+    const ended = (connections: number, answered: number, refused: number) => ({
+      ...port(80, connections),
+      answered,
+      refused,
+    });
+    expect(formatOutcome([ended(41, 38, 2)], false)).toBe("38 established, 2 refused, 1 no answer");
+    expect(formatOutcome([ended(2, 2, 0), ended(3, 0, 3)], false)).toBe("2 established, 3 refused");
+    expect(formatOutcome([ended(4, 0, 0)], false)).toBe("4 no answer");
+    // An answer told of after its attempt's window has passed takes nothing from the others.
+    expect(formatOutcome([ended(0, 3, 0), ended(2, 0, 0)], false)).toBe(
+      "3 established, 2 no answer",
+    );
+    // Where answers are not looked for, that there is none says nothing.
+    expect(formatOutcome([ended(4, 0, 0)], true)).toBe("");
+    expect(formatOutcome([ended(4, 1, 0)], true)).toBe("1 established");
+    expect(formatOutcome([{ ...ended(4, 0, 0), protocol: "udp" }], false)).toBe("");
   });
 
   it("shows an edge in its worst verdict", () => {

@@ -90,6 +90,50 @@ const VERDICT_WORDS: Record<Verdict, string> = {
 
 export const formatVerdict = (verdict: Verdict): string => VERDICT_WORDS[verdict];
 
+/** What decided, in words: `rule:pay` is `rule pay`, `model:shop/web/outbound` `model …`. */
+export const formatCause = (cause: string): string => cause.replace(/^(rule|model|scan):/, "$1 ");
+
+/** A verdict with its cause: `Prevented by rule pay`. */
+export function formatDecision({ verdict, cause }: Pick<GraphPort, "verdict" | "cause">): string {
+  return cause === "" || verdict === "none"
+    ? formatVerdict(verdict)
+    : `${formatVerdict(verdict)} by ${formatCause(cause)}`;
+}
+
+/** The port that the edge's verdict comes from. */
+export function worstPort(ports: readonly GraphPort[]): GraphPort | undefined {
+  const verdict = worstVerdict(ports);
+  return ports.find((port) => port.verdict === verdict);
+}
+
+/**
+ * How TCP connection attempts ended: `38 established, 2 refused, 1 no answer`. In the limited view
+ * answers are not looked for, so that there is none says nothing.
+ */
+export function formatOutcome(
+  ports: readonly Pick<GraphPort, "connections" | "answered" | "refused" | "protocol">[],
+  limited: boolean,
+): string {
+  let established = 0;
+  let refused = 0;
+  let silent = 0;
+  for (const port of ports) {
+    established += port.answered;
+    refused += port.refused;
+    // Answers may be told of after their attempts' window has passed, so there can be more.
+    if (!limited && port.protocol === "tcp") {
+      silent += Math.max(0, port.connections - port.answered - port.refused);
+    }
+  }
+  return [
+    established > 0 ? `${formatNumber(established)} established` : "",
+    refused > 0 ? `${formatNumber(refused)} refused` : "",
+    silent > 0 ? `${formatNumber(silent)} no answer` : "",
+  ]
+    .filter((part) => part !== "")
+    .join(", ");
+}
+
 /** What stands under a node's name: its tag, its host, or what kind of thing it is. */
 export function formatSubtitle(node: GraphNode): string {
   if (node.kind === "app") {

@@ -14,6 +14,7 @@ const node = (id: string, part: Partial<GraphNode> = {}): GraphNode => ({
   projects: [],
   hosts: [],
   found: false,
+  incident: false,
   ...part,
 });
 
@@ -25,6 +26,8 @@ const edge = (source: string, target: string, port = 80, connections = 1): Graph
       port,
       protocol: "tcp",
       connections,
+      answered: 0,
+      refused: 0,
       found: 0,
       verdict: "none",
       cause: "",

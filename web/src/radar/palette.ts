@@ -21,6 +21,9 @@ export interface Palette {
   pill: Record<Verdict, { fill: string; line: string; text: string }>;
   accent: string;
   halo: string;
+  /** Around a node with an incident, and its sign. */
+  incident: string;
+  incidentSign: string;
   globe: string;
 }
 
@@ -46,6 +49,8 @@ const DARK: Palette = {
   },
   accent: "#60a5fa",
   halo: "#60a5fa",
+  incident: "#f0434a",
+  incidentSign: "#ffffff",
   globe: "#38bdf8",
 };
 
@@ -71,6 +76,8 @@ const LIGHT: Palette = {
   },
   accent: "#2563eb",
   halo: "#2563eb",
+  incident: "#dc2626",
+  incidentSign: "#ffffff",
   globe: "#0284c7",
 };
 

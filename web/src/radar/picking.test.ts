@@ -12,6 +12,7 @@ const node = (id: string, x: number) => ({
   count: 1,
   state: null,
   internet: false,
+  incident: false,
 });
 
 const SCENE: Scene = {

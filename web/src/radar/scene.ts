@@ -15,6 +15,7 @@ export interface SceneNode {
   count: number | null;
   state: ModelState | null;
   internet: boolean;
+  incident: boolean;
 }
 
 export interface SceneEdge {
@@ -120,5 +121,6 @@ function sceneNode(node: GraphNode, x: number, y: number): SceneNode {
     count: COUNTED.has(node.kind) ? node.instances : null,
     state: node.model.state,
     internet: node.internet && node.kind !== "internet",
+    incident: node.incident,
   };
 }

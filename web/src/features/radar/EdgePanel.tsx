@@ -32,7 +32,7 @@ export function EdgePanel({ edge, graph, onSelect, onClose }: Props) {
     >
       <Section title="Ports" count={edge.ports.length + edge.more_ports}>
         <div className={classes.card}>
-          <PortTable ports={edge.ports} more={edge.more_ports} />
+          <PortTable ports={edge.ports} more={edge.more_ports} limited={graph.mode.limited} />
         </div>
       </Section>
       <Section title="Ends">

@@ -57,16 +57,29 @@ export function Legend({ size }: { size: string }) {
             <span className={classes.pill} data-verdict="alert">
               443
             </span>
-            Alert
+            <EdgeSign verdict="alert" /> Alert
           </li>
           <li>
             <span className={classes.pill} data-verdict="prevent">
               443
             </span>
-            Prevented
+            <EdgeSign verdict="prevent" /> Prevented
+          </li>
+          <li>
+            <span className={classes.incident}>!</span> Incident in this window
           </li>
         </ul>
       </Collapse>
     </div>
+  );
+}
+
+/** An edge's mark before its target: a dot for an alert, a bar across where it was prevented. */
+function EdgeSign({ verdict }: { verdict: "alert" | "prevent" }) {
+  return (
+    <svg viewBox="0 0 26 14" className={classes.edge} aria-hidden="true">
+      <path d="M1 7H21M25 7l-5-3v6z" />
+      {verdict === "alert" ? <circle cx="13" cy="7" r="3" /> : <path d="M13 2V12" />}
+    </svg>
   );
 }

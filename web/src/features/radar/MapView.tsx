@@ -7,7 +7,7 @@ import {
 } from "@tabler/icons-react";
 import { type Ref, useEffect, useImperativeHandle, useRef, useState } from "react";
 import type { Graph } from "../../api/types";
-import { formatVerdict, plural, worstVerdict } from "../../radar/format";
+import { formatDecision, formatOutcome, plural, worstPort } from "../../radar/format";
 import { activeEdges, edgeKey } from "../../radar/graph";
 import { LayoutClient } from "../../radar/layout/client";
 import type { LayoutResult } from "../../radar/layout/types";
@@ -172,9 +172,12 @@ function HoverCard({ hover, graph }: { hover: Selection | null; graph: Graph }) 
   if (hover.kind === "node") return <div className={classes.hover}>{name(hover.id)}</div>;
   const edge = graph.edges.find((one) => edgeKey(one) === hover.id);
   if (edge === undefined) return null;
+  const worst = worstPort(edge.ports);
+  const outcome = formatOutcome(edge.ports, graph.mode.limited);
   return (
     <div className={classes.hover}>
-      {name(edge.source)} → {name(edge.target)} · {formatVerdict(worstVerdict(edge.ports))}
+      {name(edge.source)} → {name(edge.target)} · {worst === undefined ? "" : formatDecision(worst)}
+      {outcome === "" ? "" : ` · ${outcome}`}
     </div>
   );
 }

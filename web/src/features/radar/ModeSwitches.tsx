@@ -2,7 +2,7 @@ import { Button, Group, Modal, Stack, Switch, Text } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { get, request } from "../../api/client";
-import type { Mode, Settings } from "../../api/types";
+import type { Mode, Settings, SettingsChange } from "../../api/types";
 import { sessionQuery } from "../session/session";
 
 type Part = "containers" | "hosts";
@@ -33,12 +33,13 @@ export function ModeSwitches({ mode, inline = false }: { mode: Mode; inline?: bo
     mutationFn: async ({ part, to }: { part: Part; to: boolean }) => {
       // Read first: the version says which settings this change was made of.
       const held = await get<Settings>("/settings");
-      return request<Settings>("PUT", "/settings", {
+      const body: SettingsChange = {
         containers: held.containers,
         hosts: held.hosts,
         version: held.version,
         [part]: to,
-      });
+      };
+      return request<Settings>("PUT", "/settings", body);
     },
     onSuccess: async () => {
       setAsked(null);

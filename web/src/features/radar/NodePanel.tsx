@@ -23,6 +23,7 @@ interface Props {
   window: string;
   /** When the graph was last brought up to date; the panel follows it. */
   asOf: string;
+  limited: boolean;
   onSelect: (node: string) => void;
   onClose: () => void;
 }
@@ -31,7 +32,7 @@ interface Props {
 const REFRESH_MS = 4_000;
 
 /** One node in full: instances, edges on both sides, processes. */
-export function NodePanel({ node, view, window, onSelect, onClose }: Props) {
+export function NodePanel({ node, view, window, limited, onSelect, onClose }: Props) {
   const { data, error, isPending } = useQuery({
     queryKey: ["detail", view, window, node.id],
     queryFn: () =>
@@ -56,6 +57,7 @@ export function NodePanel({ node, view, window, onSelect, onClose }: Props) {
           {node.model.state !== null && <span>Model: {formatState(node.model.state)}</span>}
           {node.internet && node.kind !== "internet" && <span>Talks to the internet</span>}
           {node.found && <span>Found connected</span>}
+          {node.incident && <span className={classes.incident}>Incident in this window</span>}
         </>
       }
       onClose={onClose}
@@ -85,10 +87,10 @@ export function NodePanel({ node, view, window, onSelect, onClose }: Props) {
               <Instances instances={data.instances} more={data.more_instances} />
             </Tabs.Panel>
             <Tabs.Panel value="inbound" pt="md">
-              <Edges edges={data.inbound} word="inbound" onSelect={onSelect} />
+              <Edges edges={data.inbound} word="inbound" limited={limited} onSelect={onSelect} />
             </Tabs.Panel>
             <Tabs.Panel value="outbound" pt="md">
-              <Edges edges={data.outbound} word="outbound" onSelect={onSelect} />
+              <Edges edges={data.outbound} word="outbound" limited={limited} onSelect={onSelect} />
             </Tabs.Panel>
             <Tabs.Panel value="processes" pt="md">
               <Processes detail={data} />
@@ -187,10 +189,11 @@ function Instances({ instances, more }: { instances: DetailInstance[]; more: num
 interface EdgesProps {
   edges: DetailEdge[];
   word: string;
+  limited: boolean;
   onSelect: (node: string) => void;
 }
 
-function Edges({ edges, word, onSelect }: EdgesProps) {
+function Edges({ edges, word, limited, onSelect }: EdgesProps) {
   if (edges.length === 0) {
     return <p className={classes.dim}>No {word} connection in this window.</p>;
   }
@@ -202,7 +205,7 @@ function Edges({ edges, word, onSelect }: EdgesProps) {
         </UnstyledButton>
         <span className={classes.dim}>{formatKind(edge.kind as NodeKind)}</span>
       </div>
-      <PortTable ports={edge.ports.map((part) => part.port)} />
+      <PortTable ports={edge.ports.map((part) => part.port)} limited={limited} />
       {edge.ports.some((part) => part.addresses.length > 0) && (
         <div className={classes.dim}>
           Addresses: {[...new Set(edge.ports.flatMap((part) => part.addresses))].join(", ")}

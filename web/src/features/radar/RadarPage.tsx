@@ -141,6 +141,7 @@ export function RadarPage() {
             view={search.view}
             window={search.window}
             asOf={graph?.as_of ?? ""}
+            limited={graph?.mode.limited ?? true}
             onSelect={(id) => {
               setSelection({ kind: "node", id });
               map.current?.focus(id);

@@ -1,5 +1,6 @@
 import {
   ActionIcon,
+  Divider,
   Popover,
   SegmentedControl,
   Select,
@@ -10,8 +11,10 @@ import {
 import { IconAdjustments, IconMap, IconSearch, IconTable, IconX } from "@tabler/icons-react";
 import type { LiveState } from "../../api/stream";
 import type { Graph } from "../../api/types";
+import { LiveBadge } from "../../components/LiveBadge";
 import { plural } from "../../radar/format";
 import { ModeSwitches } from "./ModeSwitches";
+import { RefusalSettings } from "./RefusalSettings";
 import { type RadarSearch, WINDOWS } from "./search";
 import classes from "./Toolbar.module.css";
 
@@ -119,21 +122,6 @@ export function Toolbar({ search, change, live, graph, hits, onEnter }: Props) {
   );
 }
 
-const LIVE_WORDS: Record<LiveState, string> = {
-  connecting: "Connecting",
-  live: "Live",
-  reconnecting: "Reconnecting",
-};
-
-function LiveBadge({ live }: { live: LiveState }) {
-  return (
-    <span className={classes.live} data-state={live} role="status" data-testid="live">
-      <span className={classes.dot} aria-hidden />
-      {LIVE_WORDS[live]}
-    </span>
-  );
-}
-
 function ModeButton({ graph }: { graph: Graph }) {
   const word = graph.mode.limited ? "Limited view" : "Enabled";
   return (
@@ -146,6 +134,8 @@ function ModeButton({ graph }: { graph: Graph }) {
       </Popover.Target>
       <Popover.Dropdown aria-label="What is enabled">
         <ModeSwitches mode={graph.mode} />
+        <Divider my="sm" />
+        <RefusalSettings />
       </Popover.Dropdown>
     </Popover>
   );

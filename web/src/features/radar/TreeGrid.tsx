@@ -11,15 +11,15 @@ import {
 } from "@tanstack/react-table";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
-import type { Graph } from "../../api/types";
+import type { Graph, GraphPort } from "../../api/types";
 import { KindIcon } from "../../components/KindIcon";
 import { useNow } from "../../components/useNow";
 import {
   formatAgo,
+  formatDecision,
   formatNumber,
   formatState,
-  formatVerdict,
-  worstVerdict,
+  worstPort,
 } from "../../radar/format";
 import { edgeKey } from "../../radar/graph";
 import type { Selection } from "../../radar/renderer";
@@ -47,6 +47,7 @@ const columns = helper.columns([
     sortFn: "basic",
   }),
   helper.accessor("connections", { header: "Connections", sortFn: "basic" }),
+  helper.accessor("outcome", { header: "Outcome", sortFn: "text" }),
   helper.accessor("lastSeen", { header: "Last seen", sortFn: "basic" }),
 ]);
 
@@ -272,6 +273,11 @@ function NameCell({ row, expandable, expanded, toggle }: NameCellProps) {
       {row.level === 1 && row.node.internet && row.node.kind !== "internet" && (
         <span className={classes.state}>internet</span>
       )}
+      {row.level === 1 && row.node.incident && (
+        <span className={classes.state} data-state="incident">
+          incident
+        </span>
+      )}
     </span>
   );
 }
@@ -282,24 +288,31 @@ function CellText({ row, column, now }: { row: GridRow; column: string; now: num
       return <span className={classes.text}>{row.detail}</span>;
     case "ports":
       if (row.edge === null) return <span className={classes.text}>{row.ports}</span>;
-      return (
-        <span
-          className={panel.verdict}
-          data-verdict={row.port?.verdict ?? worstVerdict(row.edge.ports)}
-        >
-          {row.ports}
-          <span className={classes.dim}>
-            {formatVerdict(row.port?.verdict ?? worstVerdict(row.edge.ports))}
-          </span>
-        </span>
-      );
+      return <Decision text={row.ports} port={row.port ?? worstPort(row.edge.ports)} />;
     case "instances":
       return row.instances === null ? null : formatNumber(row.instances);
     case "connections":
       return formatNumber(row.connections);
+    case "outcome":
+      return (
+        <span className={classes.text} title={row.outcome}>
+          {row.outcome}
+        </span>
+      );
     default:
       return row.lastSeen === "" ? null : (
         <span title={row.lastSeen}>{formatAgo(row.lastSeen, now)}</span>
       );
   }
+}
+
+function Decision({ text, port }: { text: string; port: GraphPort | undefined }) {
+  if (port === undefined) return null;
+  const decision = formatDecision(port);
+  return (
+    <span className={panel.verdict} data-verdict={port.verdict} title={decision}>
+      {text}
+      <span className={classes.dim}>{decision}</span>
+    </span>
+  );
 }

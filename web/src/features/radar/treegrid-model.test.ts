@@ -14,6 +14,7 @@ const node = (id: string): GraphNode => ({
   projects: [],
   hosts: [],
   found: false,
+  incident: false,
 });
 
 const GRAPH: Graph = {
@@ -35,6 +36,8 @@ const GRAPH: Graph = {
         port,
         protocol: "tcp" as const,
         connections: 3,
+        answered: 2,
+        refused: 1,
         found: 1,
         verdict: "none" as const,
         cause: "",

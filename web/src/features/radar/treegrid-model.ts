@@ -3,7 +3,7 @@
  * follow the treegrid pattern of the ARIA Authoring Practices: rows first, cells within them.
  */
 import type { Graph, GraphEdge, GraphNode, GraphPort } from "../../api/types";
-import { formatPort, formatPorts, formatSubtitle } from "../../radar/format";
+import { formatOutcome, formatPort, formatPorts, formatSubtitle } from "../../radar/format";
 import { edgeKey, edgeTotal } from "../../radar/graph";
 
 export interface GridRow {
@@ -20,17 +20,28 @@ export interface GridRow {
   ports: string;
   instances: number | null;
   connections: number;
+  /** How attempts ended, on levels 2 and 3. */
+  outcome: string;
   lastSeen: string;
   children: GridRow[];
 }
 
-export const COLUMNS = ["name", "detail", "ports", "instances", "connections", "lastSeen"] as const;
+export const COLUMNS = [
+  "name",
+  "detail",
+  "ports",
+  "instances",
+  "connections",
+  "outcome",
+  "lastSeen",
+] as const;
 
 const newest = (times: readonly string[]) => [...times].sort().at(-1) ?? "";
 
 /** All rows as a forest, nodes by name. */
 export function gridRows(graph: Graph): GridRow[] {
   const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
+  const { limited } = graph.mode;
   const outward = new Map<string, GraphEdge[]>();
   const inward = new Map<string, GraphEdge[]>();
   const add = (map: Map<string, GraphEdge[]>, id: string, edge: GraphEdge) => {
@@ -46,11 +57,11 @@ export function gridRows(graph: Graph): GridRow[] {
     const children: GridRow[] = [];
     for (const edge of outward.get(node.id) ?? []) {
       const peer = nodes.get(edge.target);
-      if (peer !== undefined) children.push(edgeRow(node, edge, peer, true));
+      if (peer !== undefined) children.push(edgeRow(node, edge, peer, true, limited));
     }
     for (const edge of inward.get(node.id) ?? []) {
       const peer = nodes.get(edge.source);
-      if (peer !== undefined) children.push(edgeRow(node, edge, peer, false));
+      if (peer !== undefined) children.push(edgeRow(node, edge, peer, false, limited));
     }
     children.sort((a, b) => Number(b.outbound) - Number(a.outbound) || byName(a, b));
     return nodeRow(node, children);
@@ -79,12 +90,19 @@ function nodeRow(node: GraphNode, children: GridRow[]): GridRow {
     ports: [...ports].sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10)).join(", "),
     instances: node.kind === "app" || node.kind === "service" ? node.instances : null,
     connections: children.reduce((sum, child) => sum + child.connections, 0),
+    outcome: "",
     lastSeen: newest(children.map((child) => child.lastSeen)),
     children,
   };
 }
 
-function edgeRow(node: GraphNode, edge: GraphEdge, peer: GraphNode, outbound: boolean): GridRow {
+function edgeRow(
+  node: GraphNode,
+  edge: GraphEdge,
+  peer: GraphNode,
+  outbound: boolean,
+  limited: boolean,
+): GridRow {
   const id = `${node.id}\t${outbound ? ">" : "<"}\t${edgeKey(edge)}`;
   return {
     id,
@@ -99,6 +117,7 @@ function edgeRow(node: GraphNode, edge: GraphEdge, peer: GraphNode, outbound: bo
     ports: formatPorts(edge.ports, edge.more_ports, 4),
     instances: null,
     connections: edgeTotal(edge),
+    outcome: formatOutcome(edge.ports, limited),
     lastSeen: newest(edge.ports.map((port) => port.last_seen)),
     children: edge.ports.map((port) => ({
       id: `${id}\t${formatPort(port)}`,
@@ -113,6 +132,7 @@ function edgeRow(node: GraphNode, edge: GraphEdge, peer: GraphNode, outbound: bo
       ports: formatPort(port),
       instances: null,
       connections: port.connections + port.found,
+      outcome: formatOutcome([port], limited),
       lastSeen: port.last_seen,
       children: [],
     })),

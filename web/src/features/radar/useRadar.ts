@@ -1,12 +1,11 @@
 /** The graph of one view and window, kept up to date by the Console's stream. */
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
-import { ApiError, get, streamUrl } from "../../api/client";
+import { get, streamUrl } from "../../api/client";
 import { follow, type LiveState } from "../../api/stream";
-import type { Graph, View } from "../../api/types";
+import type { Change, Graph, View } from "../../api/types";
 import { applyChange } from "../../radar/graph";
-import { sessionQuery } from "../session/session";
+import { useSessionCheck } from "../session/useSessionCheck";
 
 export interface RadarState {
   graph: Graph | undefined;
@@ -18,7 +17,7 @@ const key = (view: View, window: string) => ["radar", view, window] as const;
 
 export function useRadar(view: View, window: string): RadarState {
   const queries = useQueryClient();
-  const navigate = useNavigate();
+  const checkSession = useSessionCheck();
   const [live, setLive] = useState<LiveState>("connecting");
   const { data, error } = useQuery({
     queryKey: key(view, window),
@@ -33,25 +32,16 @@ export function useRadar(view: View, window: string): RadarState {
   });
 
   useEffect(() => {
-    const checkSession = async () => {
-      try {
-        await queries.fetchQuery({ ...sessionQuery, staleTime: 0 });
-      } catch (failure) {
-        if (failure instanceof ApiError && failure.status === 401) {
-          await navigate({ to: "/login", search: { to: location.pathname + location.search } });
-        }
-      }
-    };
-    return follow(streamUrl(view, window), {
-      onGraph: (graph) => queries.setQueryData(key(view, window), graph),
+    return follow<Graph, Change>(streamUrl("/radar/stream", { view, window }), "graph", {
+      onWhole: (graph) => queries.setQueryData(key(view, window), graph),
       onChange: (change) =>
         queries.setQueryData<Graph>(key(view, window), (graph) =>
           graph === undefined ? undefined : applyChange(graph, change),
         ),
       onState: setLive,
-      onBroken: () => void checkSession(),
+      onBroken: checkSession,
     });
-  }, [view, window, queries, navigate]);
+  }, [view, window, queries, checkSession]);
 
   return { graph: data, error, live };
 }

@@ -1,6 +1,7 @@
 /** Everything on the map that is text or a sign: counts, names, port labels, headings. */
 import type { ModelState } from "../../api/types";
 import { formatShort } from "../format";
+import { pointAt } from "../layout/route";
 import { LABEL_HEIGHT, NODE_RADIUS } from "../layout/types";
 import type { Palette } from "../palette";
 import type { Scene, SceneEdge, SceneNode } from "../scene";
@@ -12,6 +13,9 @@ const FONT = '"Inter Variable", system-ui, sans-serif';
 const NAME_SCALE_MIN = 0.42;
 const SUBTITLE_SCALE_MIN = 0.55;
 const PORT_SCALE_MIN = 0.5;
+
+/** How far before an edge's end its mark stands, clear of the arrow head. */
+const MARK_BEFORE = 26;
 
 /** From map units to pixels. */
 export interface View {
@@ -48,6 +52,7 @@ export function drawOverlay(
       }
     }
   }
+  for (const edge of scene.edges) drawMark(context, edge, view, look);
   for (const node of scene.nodes) drawNode(context, node, view, look);
   context.globalAlpha = 1;
   for (const heading of scene.headings) drawHeading(context, heading, view, look.palette);
@@ -78,6 +83,7 @@ function drawNode(
     context.fillText(formatShort(node.count), x, y + 6.5 * scale);
   }
   if (node.internet) drawGlobe(context, x, y, scale, palette);
+  if (node.incident) drawIncident(context, x, y, scale, palette);
   if (scale < NAME_SCALE_MIN) return;
   const top = y + (NODE_RADIUS + 15) * scale;
   // A veil of the ground behind the text keeps it clear of edges that pass.
@@ -111,6 +117,24 @@ function drawGlobe(
   drawGlyph(context, "internet", x + reach, y - reach, 14.5 * scale, palette.globe, 2);
 }
 
+/** The sign of an incident beside the halo: an exclamation mark, on the side without the globe. */
+function drawIncident(
+  context: CanvasRenderingContext2D,
+  x: number,
+  y: number,
+  scale: number,
+  palette: Palette,
+): void {
+  const reach = NODE_RADIUS * 0.74 * scale;
+  context.beginPath();
+  context.arc(x - reach, y - reach, 8.5 * scale, 0, 2 * Math.PI);
+  context.fillStyle = palette.incident;
+  context.fill();
+  context.font = `750 ${12.5 * scale}px ${FONT}`;
+  context.fillStyle = palette.incidentSign;
+  context.fillText("!", x - reach, y - reach + 0.8 * scale);
+}
+
 function drawPorts(
   context: CanvasRenderingContext2D,
   edge: SceneEdge,
@@ -136,20 +160,41 @@ function drawPorts(
   context.font = `550 ${11 * scale}px ${FONT}`;
   context.fillStyle = strong && edge.verdict === "none" ? look.palette.text : colors.text;
   context.fillText(edge.label.text, x, y + 0.5 * scale);
-  if (edge.verdict === "prevent") {
-    // The bar across: a prevented connection is told by form as well as by colour.
-    context.lineWidth = 2.4 * scale;
-    context.beginPath();
-    context.moveTo(x + width / 2 + 5 * scale, y - 9 * scale);
-    context.lineTo(x + width / 2 + 5 * scale, y + 9 * scale);
-    context.strokeStyle = colors.line;
-    context.stroke();
-  } else if (edge.verdict === "alert") {
-    context.beginPath();
-    context.arc(x - width / 2, y - height / 2 + 2 * scale, 4 * scale, 0, 2 * Math.PI);
-    context.fillStyle = colors.line;
+}
+
+/**
+ * The mark of an incident on the edge itself, before its target: a bar across where it was
+ * prevented, a dot where it was alerted on. At every scale, since it is not told by colour alone.
+ */
+function drawMark(context: CanvasRenderingContext2D, edge: SceneEdge, view: View, look: Look) {
+  if (edge.verdict !== "prevent" && edge.verdict !== "alert") return;
+  const curve = edge.segments.at(-1);
+  if (curve === undefined) return;
+  const length = Math.max(1, Math.hypot(curve[6] - curve[0], curve[7] - curve[1]));
+  const at = 1 - Math.min(0.4, MARK_BEFORE / length);
+  const [px, py] = pointAt(curve, at);
+  const [qx, qy] = pointAt(curve, at - 0.03);
+  const x = px * view.scale + view.x;
+  const y = py * view.scale + view.y;
+  if (x < -20 || x > view.width + 20 || y < -20 || y > view.height + 20) return;
+  context.globalAlpha = look.edgeAlpha(edge);
+  context.strokeStyle = look.palette.edge[edge.verdict];
+  context.fillStyle = look.palette.edge[edge.verdict];
+  context.beginPath();
+  if (edge.verdict === "alert") {
+    context.arc(x, y, Math.max(2.5, 4.2 * view.scale), 0, 2 * Math.PI);
     context.fill();
+    return;
   }
+  const along = Math.hypot(px - qx, py - qy) || 1;
+  const reach = Math.max(4.5, 9.5 * view.scale) / along;
+  const acrossX = -(py - qy) * reach;
+  const acrossY = (px - qx) * reach;
+  context.lineWidth = Math.max(2, 3.4 * view.scale);
+  context.lineCap = "round";
+  context.moveTo(x - acrossX, y - acrossY);
+  context.lineTo(x + acrossX, y + acrossY);
+  context.stroke();
 }
 
 function drawHeading(

@@ -51,6 +51,9 @@ export class SigmaRenderer implements MapRenderer {
   #motion = 0;
   #fitted = true;
   #topology = "";
+  /** How nodes and edges look, and whether sigma has been told. */
+  #looks = "";
+  #repaint = false;
 
   constructor(container: HTMLElement, events: MapEvents, scheme: ColorScheme) {
     this.#container = container;
@@ -87,6 +90,9 @@ export class SigmaRenderer implements MapRenderer {
   setScene(scene: Scene, { fit }: { fit: boolean }): void {
     const from = this.#scene;
     this.#goal = scene;
+    const looks = looksOf(scene);
+    this.#repaint ||= looks !== this.#looks;
+    this.#looks = looks;
     cancelAnimationFrame(this.#motion);
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (fit || from.nodes.length === 0 || still || document.hidden) {
@@ -222,8 +228,12 @@ export class SigmaRenderer implements MapRenderer {
       this.#sigma.getGraph().updateEachNodeAttributes((id) => this.#place(id), {
         attributes: ["x", "y"],
       });
+      // Moving nodes does not ask edges and states again.
+      if (this.#repaint) this.#refresh();
+      this.#repaint = false;
       return;
     }
+    this.#repaint = false;
     this.#topology = topology;
     const graph = new Graph({ multi: true, allowSelfLoops: true });
     for (const id of this.#nodes.keys()) graph.addNode(id, this.#place(id));
@@ -249,17 +259,18 @@ export class SigmaRenderer implements MapRenderer {
   #nodeLook(id: string): Partial<NodeDisplayData> & DiscData {
     const node = this.#nodes.get(id);
     const palette = this.#palette;
+    const chosen = this.#selection?.kind === "node" && this.#selection.id === id;
     const base = {
       ...this.#place(id),
       size: NODE_RADIUS,
       type: "disc",
       label: null,
       color: palette.fill,
-      halo: palette.halo,
+      halo: chosen || !node?.incident ? palette.halo : palette.incident,
       rim: "rgba(0,0,0,0)",
       square: node?.kind === "host" || node?.kind === "object",
       dashed: node?.kind === "unmanaged" || node?.state === "dry-run",
-      glow: this.#selection?.kind === "node" && this.#selection.id === id ? 1 : 0,
+      glow: chosen ? 1 : node?.incident ? 0.95 : 0,
       alpha: node === undefined ? 0 : this.#nodeAlpha(node),
     };
     if (node?.state === "learning") return { ...base, ring: palette.learning, ringWidth: 3.6 };
@@ -389,6 +400,13 @@ export class SigmaRenderer implements MapRenderer {
     if (this.#fitted) this.#fit(false);
     else this.#sigma.getCamera().setState({ x, y, ratio: this.#unitRatio() / scale });
   }
+}
+
+/** A text that is the same for scenes that look the same wherever things stand. */
+function looksOf(scene: Scene): string {
+  const nodes = scene.nodes.map((node) => `${node.state}${node.incident}`);
+  const edges = scene.edges.map((edge) => edge.verdict);
+  return `${nodes.join()}\f${edges.join()}`;
 }
 
 function neighbourhood(
