@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cnnf.cli.client import Client, Unreachable
+from cnnf.cli.radar import plain
 
 Effect = Literal["alert", "prevent"]
 Kind = Literal["rule", "model", "scan"]
@@ -146,9 +147,9 @@ def table(found: list[Event]) -> Table:
             Text(_end(event["destination"])),
             _port(event),
             _count(event),
-            Text(_clean(event["cause"])),
+            Text(plain(event["cause"])),
             Text(_process(event)),
-            Text(_clean(event["defender_name"])),
+            Text(plain(event["defender_name"])),
         )
     return made
 
@@ -158,8 +159,8 @@ def line(event: Event) -> Text:
     text = Text(f"{_time(event['last_seen'])}  ")
     text.append_text(_effect(event))
     text.append(f"  {_end(event['source'])} → {_end(event['destination'])} port {_port(event)}")
-    text.append(f"  {_count(event)} times  {_clean(event['cause'])}")
-    text.append(f"  on {_clean(event['defender_name'])}")
+    text.append(f"  {_count(event)} times  {plain(event['cause'])}")
+    text.append(f"  on {plain(event['defender_name'])}")
     process = _process(event)
     if process:
         text.append(f"  by {process}")
@@ -178,7 +179,7 @@ def _effect(event: Event) -> Text:
 def _end(end: dict[str, Any]) -> str:
     """The end's name, with its address where the name does not say who it was."""
     told = end["kind"] == "internet" and end["address"]
-    return _clean(f"{end['name']} ({end['address']})" if told else end["name"])
+    return plain(f"{end['name']} ({end['address']})" if told else end["name"])
 
 
 def _port(event: Event) -> str:
@@ -191,9 +192,4 @@ def _count(event: Event) -> str:
 
 
 def _process(event: Event) -> str:
-    return _clean(event["source"]["process"] or event["destination"]["process"])
-
-
-def _clean(text: str) -> str:
-    """Names and command lines are others' words: what would steer the terminal is taken out."""
-    return "".join(char if char.isprintable() else "�" for char in text)
+    return plain(event["source"]["process"] or event["destination"]["process"])

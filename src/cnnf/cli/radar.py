@@ -73,7 +73,7 @@ def _nodes(graph: dict[str, Any]) -> Table:
 
 def _edges(graph: dict[str, Any]) -> Table:
     names = {node["id"]: _shown(node) for node in graph["nodes"]}
-    table = Table("from", "", "to", "ports", "connections", box=None, pad_edge=False)
+    table = Table("from", "", "to", "ports", "connections", "outcome", box=None, pad_edge=False)
     edges = sorted(graph["edges"], key=lambda edge: (names[edge["source"]], names[edge["target"]]))
     for edge in edges:
         table.add_row(
@@ -82,14 +82,28 @@ def _edges(graph: dict[str, Any]) -> Table:
             Text(names[edge["target"]]),
             _ports(edge["ports"], edge.get("more_ports", 0)),
             str(sum(port["connections"] for port in edge["ports"])),
+            _outcome(edge["ports"], limited=graph["mode"]["limited"]),
         )
     return table
+
+
+def _outcome(ports: Iterable[dict[str, Any]], *, limited: bool) -> str:
+    """How attempts ended; in the limited view answers are not looked for, and their lack is no
+    outcome. UDP has none."""
+    tcp = [port for port in ports if port["protocol"] == "tcp"]
+    silent = sum(max(0, p["connections"] - p["answered"] - p["refused"]) for p in tcp)
+    counts = (
+        (sum(port["answered"] for port in tcp), "established"),
+        (sum(port["refused"] for port in tcp), "refused"),
+        (0 if limited else silent, "no answer"),
+    )
+    return ", ".join(f"{count} {word}" for count, word in counts if count)
 
 
 def _shown(node: dict[str, Any]) -> str:
     """The name, with the group where there is more than one cluster or host to tell apart."""
     group = "/".join(part for part in node.get("group") or [] if part)
-    return f"{node['name']} ({group})" if group else str(node["name"])
+    return plain(f"{node['name']} ({group})" if group else node["name"])
 
 
 def _ports(ports: Iterable[dict[str, Any]], more: int) -> Text:
@@ -97,6 +111,8 @@ def _ports(ports: Iterable[dict[str, Any]], more: int) -> Text:
     text = Text()
     for index, port in enumerate(listed[:_PORTS_MAX]):
         suffix, style = _VERDICTS.get(port["verdict"], ("", ""))
+        if suffix and port.get("cause"):
+            suffix += f" by {plain(port['cause'])}"
         protocol = "" if port["protocol"] == "tcp" else f"/{port['protocol']}"
         text.append(", " if index else "")
         text.append(f"{port['port']}{protocol}{suffix}", style)
@@ -104,3 +120,8 @@ def _ports(ports: Iterable[dict[str, Any]], more: int) -> Text:
     if more:
         text.append(f" and {more} more")
     return text
+
+
+def plain(text: str) -> str:
+    """Names and command lines are others' words: what would steer the terminal is taken out."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
