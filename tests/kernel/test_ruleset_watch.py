@@ -6,13 +6,14 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
 
 import pytest
 
 from cnnf.defender.core.limits import DUMP_TRIES_MAX
-from cnnf.defender.kernel import programs, ruleset_watch
+from cnnf.defender.kernel import elements, programs, ruleset_watch
 from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
 from cnnf.defender.kernel.sockets import NETLINK_NETFILTER, NetlinkSocket
 from cnnf.defender.netlink import nftset, rulesetgen
@@ -241,6 +242,48 @@ def test_elements_of_an_old_set_are_whole_whatever_else_changes(host: Namespace)
     keys = [element.key for one in payloads for element in nftset.decode_elements(one)]
     assert (len(keys), len(set(keys))) == (5_000, 5_000)
     assert netlink.times == 0
+
+
+#: Packets to any port of the host's own are added to a set, and go no further.
+GROWING = """
+add table inet many
+add set inet many s { typeof udp dport . ip daddr; size 131072; flags dynamic; counter; }
+add chain inet many o { type filter hook output priority 0; }
+add rule inet many o meta l4proto udp add @s { udp dport . ip daddr }
+add rule inet many o meta l4proto udp drop
+"""
+
+
+def test_a_set_that_packets_add_to_is_read_whole(host: Namespace) -> None:
+    nft(GROWING)
+    sent: list[bytes] = []
+    stop = Event()
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def send() -> None:
+        address = bytes([127, 0, 0, 1])
+        for port in range(1, 40_000):
+            # Dropped on its way out: EPERM.
+            with suppress(PermissionError):
+                sock.sendto(b"x", ("127.0.0.1", port))
+            sent.append(port.to_bytes(2, "big") + b"\0\0" + address)
+            if stop.is_set():
+                return
+
+    netlink = NetlinkSocket(NETLINK_NETFILTER)
+    sender = Thread(target=send)
+    sender.start()
+    try:
+        while sender.is_alive():
+            before = len(sent)
+            found = [one.key for one in elements.read(netlink, "many", "s")]
+            assert len(found) == len(set(found))
+            assert set(sent[:before]) <= set(found)
+    finally:
+        stop.set()
+        sender.join()
+        sock.close()
+        netlink.close()
 
 
 def test_a_set_that_is_not_there_is_refused(host: Namespace) -> None:
