@@ -50,6 +50,11 @@ class Judging:
         return self._judgement.rules
 
     @property
+    def asks_who(self) -> bool:
+        """Does it matter to a rule which of the host's programs connects?"""
+        return self._judgement.asks_who
+
+    @property
     def version(self) -> int:
         """The number of the tables in force."""
         return self._judgement.version

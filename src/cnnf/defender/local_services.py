@@ -5,6 +5,7 @@ call at a time. A cgroup that names a unit or a container is looked up once; soc
 cgroups one by one, since only the process tells the program.
 """
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -64,6 +65,9 @@ class LocalServices:
         self._passed_at = 0.0
         self._services: dict[str, _Service] = {}
         self._unannounced: set[str] = set()
+        # Held while services and names change or are gone through: a quick look does not wait
+        # until the worker has read all of /proc, since a SYN waits for it.
+        self._lock = threading.RLock()
 
     def close(self) -> None:
         """Close the sockets that ask the kernel."""
@@ -97,13 +101,15 @@ class LocalServices:
 
         Takes about a millisecond at most; a miss is no answer, `owners` looks everywhere.
         `thoroughly` looks everywhere too (30 ms for 5,000 descriptors), four times a second at
-        most.
+        most. May be called beside everything else here.
         """
         if inode in self._by_inode or inode in self._processes_of or not inode:
             return
-        path = self._cgroups.path(cgroup)
+        with self._lock:
+            path = self._cgroups.path(cgroup)
+            seen = self._seen_in(path)
         pids = self._cgroups.processes(path) if path else []
-        pid = self._processes.holder(inode, [*pids[:_NEWEST], *self._seen_in(path)])
+        pid = self._processes.holder(inode, [*seen, *pids[:_NEWEST]])
         if not pid and thoroughly and len(pids) > _NEWEST and self._may_pass():
             pid = self._processes.holder(inode, pids[_NEWEST:])
         if not pid:
@@ -133,7 +139,7 @@ class LocalServices:
             self._ownerless = {
                 sock.inode for sock in found if not self._known(sock.cgroup, sock.inode)
             }
-        for service in self._services.values():
+        for service in list(self._services.values()):
             service.ports = set()
         entries = []
         for sock in found:
@@ -161,8 +167,9 @@ class LocalServices:
                 service.alive_at = now
             elif now - service.alive_at > _LINGER_SECONDS:
                 del self._services[key]
-        self._unannounced.clear()
-        return [_instance(key, one, addresses) for key, one in self._services.items()]
+        with self._lock:
+            self._unannounced.clear()
+            return [_instance(key, one, addresses) for key, one in self._services.items()]
 
     def take_new(self, addresses: list[str]) -> list[Instance]:
         """Services that were seen for the first time since `instances` or the last call."""
@@ -183,7 +190,8 @@ class LocalServices:
 
     def _look_for(self, missing: set[tuple[int, int]]) -> None:
         """Find the holders of all these sockets in one pass over the processes of each cgroup."""
-        paths = {cgroup: self._cgroups.path(cgroup) for cgroup, _ in missing}
+        with self._lock:
+            paths = {cgroup: self._cgroups.path(cgroup) for cgroup, _ in missing}
         for cgroup, path in paths.items():
             inodes = frozenset(inode for one, inode in missing if one == cgroup and inode)
             holders: dict[int, int] = {}
@@ -221,6 +229,10 @@ class LocalServices:
             self._remember(cgroup, inode, self._cgroups.path(cgroup), holders.get(inode, 0))
 
     def _remember(self, cgroup: int, inode: int, path: str, pid: int) -> Owner:
+        with self._lock:
+            return self._remembered(cgroup, inode, path, pid)
+
+    def _remembered(self, cgroup: int, inode: int, path: str, pid: int) -> Owner:
         process = None
         # What the socket's own cgroup says holds for every socket of that cgroup.
         service = service_name(path, "")

@@ -61,6 +61,8 @@ _BATCH_MAX = 1_000
 _RETRY_SECONDS = 0.1
 #: Quick looks a second: at a millisecond each a tenth of one core.
 _QUICK_LOOKS_MAX = 100
+#: The same while a rule asks who connects: what is not looked at is judged as the host's.
+_RULED_LOOKS_MAX = 400
 #: A listener that is missing is looked for again at most this often.
 _LISTENERS_SECONDS = 0.2
 
@@ -336,9 +338,10 @@ class Observer:
         now = time.monotonic()
         if now - self._quick_since >= 1.0:
             self._quick_since, self._quick_looks = now, 0
-        if self._quick_looks < _QUICK_LOOKS_MAX and not self._worker.locked():
+        ruled = self._judging.asks_who
+        if self._quick_looks < (_RULED_LOOKS_MAX if ruled else _QUICK_LOOKS_MAX):
             self._quick_looks += 1
-            self._services.look_quickly(cgroup, inode, thoroughly=self._judging.asks_who)
+            self._services.look_quickly(cgroup, inode, thoroughly=ruled)
 
     def _put(self, sighting: Sighting) -> None:
         if len(self._sightings) >= PENDING_FLOWS_MAX:

@@ -84,6 +84,11 @@ class Judgement:
         return self._scopes.any and any(rule.effect == "prevent" for rule in self._compiled.rules)
 
     @property
+    def asks_who(self) -> bool:
+        """Does it matter to a rule which of the host's programs connects?"""
+        return self._scopes.hosts and self.rules > self._compiled.container_rules
+
+    @property
     def scopes(self) -> Scopes:
         """Where it judges."""
         return self._scopes
@@ -144,10 +149,10 @@ class Judgement:
                 (net.network_address.packed, net.broadcast_address.packed)
                 for net in people.networks
             ],
-            hold_ms=HOLD_FOR_RULES_MS if self._asks_who() else HOLD_MS,
+            hold_ms=HOLD_FOR_RULES_MS if self.asks_who else HOLD_MS,
             wait_ms=CONTAINER_WAIT_MS,
             holds_per_second=(
-                HOLDS_FOR_RULES_PER_SECOND_MAX if self._asks_who() else HOLDS_PER_SECOND_MAX
+                HOLDS_FOR_RULES_PER_SECOND_MAX if self.asks_who else HOLDS_PER_SECOND_MAX
             ),
         )
 
@@ -179,10 +184,6 @@ class Judgement:
         fresh = self._packed(self._classes[self._told :])
         self._told = len(self._classes)
         return fresh
-
-    def _asks_who(self) -> bool:
-        """Does it matter to a rule which of the host's programs connects?"""
-        return self._scopes.hosts and self.rules > self._compiled.container_rules
 
     def _class(self, source: int, destination: int) -> int:
         key = (source, destination)
