@@ -1,44 +1,35 @@
 """What the kernel and the packet loops have counted, turned into conditions a person can act on.
 
-The daemon calls `read` every few seconds. Something that has happened and is over is a condition
-for a while, and then no more.
+The daemon calls `read` every few seconds; `core/vitals.py` says what of it is worth telling.
 """
 
 import asyncio
 import time
 
 from cnnf.defender.core.conditions import Code, Conditions
-from cnnf.defender.core.limits import CONDITION_LINGER_SECONDS
 from cnnf.defender.core.outbox import Outbox
 from cnnf.defender.core.plan import Plan
-from cnnf.defender.core.unjudged import Unjudged
+from cnnf.defender.core.vitals import Figures, Moment, Vitals
 from cnnf.defender.kernel import sockets, table
 from cnnf.defender.kernel.loops import Loops
 from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.defender.observer import Observer
 
-#: A figure's name: what happened is told anew when it grows.
-_Figure = str
-
 
 class Health:
-    """Raises conditions; those of `happened` stand until they have not happened for a while."""
+    """Reads every counter there is."""
 
     def __init__(
         self, conditions: Conditions, loops: Loops, observer: Observer, outbox: Outbox
     ) -> None:
-        self._conditions = conditions
+        self._vitals = Vitals(conditions)
         self._loops = loops
         self._observer = observer
         self._outbox = outbox
-        self._unjudged = Unjudged()
-        self._figures: dict[_Figure, int] = {}
-        self._happened_at: dict[Code, float] = {}
 
     def happened(self, code: Code, message: str) -> None:
         """Something has happened that may be over."""
-        self._happened_at[code] = time.monotonic()
-        self._conditions.put(code, message, time.time_ns() // 1_000_000)
+        self._vitals.happened(code, message, _now())
 
     async def read(self, plan: Plan) -> None:
         """Look at every counter. What can't be read is left out: the rules' own check tells."""
@@ -50,43 +41,20 @@ class Health:
         answered, undecodable, unaccounted, dropped = self._loops.totals
         ours = range(plan.queue_first, plan.queue_first + plan.queue_count)
         mine = [statistics[queue] for queue in ours if queue in statistics]
-        if "asked" in counted:
-            waiting = sum(one[0] for one in mine)
-            unjudged = self._unjudged.feed(counted["asked"], answered + waiting)
-            past = "were dropped" if plan.fail_closed else "passed without a verdict"
-            self._grown(
-                "packets-bypassed",
-                unjudged,
-                f"connections {past} since the start, or have to be tried again "
-                "(while a packet loop was not there, or its queue was full)",
-            )
-        self._grown(
-            "set-full",
-            counted.get("unremembered", 0),
-            "connections could not be remembered in the kernel, since its sets are full or were "
-            "just changed; they are judged each time",
+        figures = Figures(
+            asked=counted.get("asked"),
+            unremembered=counted.get("unremembered"),
+            answered=answered,
+            waiting=sum(one[0] for one in mine),
+            overflowed=sum(sum(one[1:]) for one in mine),
+            undecodable=undecodable,
+            unaccounted=unaccounted,
+            dropped=dropped,
+            flows_lost=self._observer.lost + self._observer.flows.lost,
+            gap=self._outbox.gap,
         )
-        overflow = sum(sum(one[1:]) for one in mine)
-        self._grown("queue-overflow", overflow, "packets did not fit into the queues")
-        self._grown("packets-undecodable", undecodable, "packets could not be read")
-        self._grown("packets-unaccounted", unaccounted, "connections were not counted")
-        self._grown("packets-dropped", dropped, "packets could not be judged and were dropped")
-        lost = self._observer.lost + self._observer.flows.lost
-        self._grown("flows-lost", lost, "connections did not fit into memory")
-        if self._outbox.gap is not None:
-            gap = self._outbox.gap
-            self.happened("batches-lost", f"batches {gap.first} to {gap.last} were given up")
-        self._forget_old()
+        self._vitals.feed(figures, fail_closed=plan.fail_closed, now=_now())
 
-    def _grown(self, code: Code, figure: int, what: str) -> None:
-        # A table that was put back counts from 0 again.
-        if figure > self._figures.get(code, 0):
-            self.happened(code, f"{figure} {what}")
-        self._figures[code] = figure
 
-    def _forget_old(self) -> None:
-        now = time.monotonic()
-        for code, at in list(self._happened_at.items()):
-            if now - at > CONDITION_LINGER_SECONDS:
-                del self._happened_at[code]
-                self._conditions.clear(code)
+def _now() -> Moment:
+    return Moment(time.monotonic(), time.time_ns() // 1_000_000)
