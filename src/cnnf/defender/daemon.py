@@ -31,6 +31,7 @@ from cnnf.defender.core.containers import (
 from cnnf.defender.core.inventory import Inventory
 from cnnf.defender.core.limits import (
     BATCH_INTERVAL_SECONDS,
+    CGROUP_LEVELS_FIRST,
     CONFLICTS_SPACING_SECONDS,
     COUNT_INTERVAL_SECONDS,
     COUNT_TIME_SHARE,
@@ -116,7 +117,7 @@ class Defender:
             self._book,
             self._services,
             self._judging,
-            lambda: self._judging.name_cgroups(self._loops),
+            self._cgroups_named,
             self._inventory.put,
             self._lookout.seen,
         )
@@ -129,6 +130,7 @@ class Defender:
             fail_closed=options.fail_closed,
             networks=options.networks,
             failsafe=options.failsafe_ports,
+            levels=CGROUP_LEVELS_FIRST,
         )
         self._offload = Offload(plan, self._loops.use_generation)
         self._outbox = Outbox(OUTBOX_BATCHES_MAX)
@@ -446,6 +448,11 @@ class Defender:
             if self._publisher.publish():
                 self._uplink.notify()
             await asyncio.sleep(BATCH_INTERVAL_SECONDS)
+
+    def _cgroups_named(self) -> None:
+        self._judging.name_cgroups(self._loops)
+        if self._enforcer.misses_levels:
+            self._owner_news.set()
 
     def _reported(self, report: Report) -> Looked | None:
         self._observer.take_report(report)

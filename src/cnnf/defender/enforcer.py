@@ -15,6 +15,7 @@ from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.conditions import Code
 from cnnf.defender.core.cutting import Living, decide
 from cnnf.defender.core.judge import Judge
+from cnnf.defender.core.limits import CGROUP_LEVELS
 from cnnf.defender.core.plan import Scopes
 from cnnf.defender.core.tables import PREVENT
 from cnnf.defender.core.tallies import Tally
@@ -71,6 +72,11 @@ class Enforcer:
     def seconds_in_generation(self) -> float:
         """How long ago the last switch was."""
         return time.monotonic() - self._switched_at
+
+    @property
+    def misses_levels(self) -> bool:
+        """Does a service lie in a deeper cgroup than flows are remembered for?"""
+        return min(self._judging.levels, CGROUP_LEVELS) > self._offload.plan.levels
 
     async def apply(self, settings: Settings, compiled: Compiled | None = None) -> None:
         """Put a mode, and another policy if one is given, in force.
@@ -145,8 +151,9 @@ class Enforcer:
     async def _switch(self, **changes: object) -> None:
         """A new generation; what was counted is taken. Raises KernelError and the like."""
         since_ms, now_ms = self._counted_since_ms, _now_ms()
+        levels = max(self._offload.plan.levels, min(self._judging.levels, CGROUP_LEVELS))
         try:
-            tallies, confirmed = await self._offload.change(**changes)
+            tallies, confirmed = await self._offload.change(levels=levels, **changes)
         except CountsUnreadError as error:
             self._raise("counts-unread", str(error))
             tallies, confirmed = [], True

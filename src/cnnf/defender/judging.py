@@ -50,6 +50,11 @@ class Judging:
         return self._judgement.rules
 
     @property
+    def levels(self) -> int:
+        """How deep the cgroups lie that name services."""
+        return self._services.deepest
+
+    @property
     def asks_who(self) -> bool:
         """Does it matter to a rule which of the host's programs connects?"""
         return self._judgement.asks_who

@@ -52,7 +52,10 @@ class _Service(msgspec.Struct):
 
 
 class LocalServices:
-    """Names of sockets of this network namespace, with what that needs remembered."""
+    """Names of sockets of this network namespace, with what that needs remembered.
+
+    `deepest` is the level of the deepest cgroup that names a service.
+    """
 
     def __init__(self, cgroups: Cgroups, processes: Processes) -> None:
         self._cgroups = cgroups
@@ -60,6 +63,7 @@ class LocalServices:
         self._sockets = SocketTable()
         self._by_cgroup: dict[int, Owner] = {}
         self._by_inode: OrderedDict[int, Owner] = OrderedDict()
+        self.deepest = 0
         self._processes_of: OrderedDict[int, Process | None] = OrderedDict()
         self._ownerless: set[int] = set()
         self._passed_at = 0.0
@@ -248,6 +252,7 @@ class LocalServices:
             if len(self._by_cgroup) >= _OWNERS_MAX:
                 self._by_cgroup.clear()
             self._by_cgroup[cgroup] = owner
+            self.deepest = max(self.deepest, path.strip("/").count("/") + 1)
         elif inode and owner.instance:
             self._by_inode[inode] = owner
             if len(self._by_inode) > _OWNERS_MAX:

@@ -16,6 +16,10 @@ SET_ELEMENTS_MAX = 131_072
 
 #: Deepest cgroup that flows are remembered for; a deeper one is answered by the loop each time.
 CGROUP_LEVELS = 6
+#: The levels that are looked at before a deeper one is seen to name a service: every one more costs
+#: each connection of the host's a comparison. `system.slice/NAME.service` is level 2, a session's
+#: scope level 3.
+CGROUP_LEVELS_FIRST = 3
 
 #: Packets the loop reads before it answers: bounds how long the first of a burst waits (~1 ms).
 LOOP_BURST_MAX = 64
