@@ -23,6 +23,7 @@ from cnnf.defender.netlink import (
     inet_diag,
     nflog,
     nfqueue,
+    nftcounter,
     nftset,
     packets,
     rtlink,
@@ -116,6 +117,11 @@ def _rule() -> bytes:
     return INET + names + nested(4, nested(1, attribute(1, b"cmp\0"), nested(2, b"")))
 
 
+def _counter() -> bytes:
+    names = attribute(1, b"cnnf\0") + attribute(2, b"asked\0") + attribute(3, b"\0\0\0\1")
+    return INET + names + nested(4, attribute(1, bytes(8)), attribute(2, bytes(7) + b"\5"))
+
+
 def _link() -> bytes:
     info = nested(18, attribute(1, b"veth\0"), nested(2, attribute(1, bytes(4))))
     return struct.pack("=BxHiII", 0, 1, 7, 1, 0) + attribute(3, b"eth0\0") + info
@@ -148,6 +154,7 @@ DECODERS = {
         one(lambda data: nfqueue.decode_packet(bytearray(data + b"\xff" * 64), len(data))),
         (_queued(),),
     ),
+    "nftcounter.decode_counter": Decoder(one(nftcounter.decode_counter), (_counter(),)),
     "nftset.decode_elements": Decoder(nftset.decode_elements, (_elements(),)),
     "packets.parse_segment": Decoder(
         one(lambda data: packets.parse_segment(bytearray(b"\6" * 8 + data), 8, 8 + len(data))),
