@@ -1,6 +1,6 @@
 """From addresses and sockets to named ends, case by case."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytest
 
@@ -19,7 +19,7 @@ from cnnf.defender.core.attribution import (
     plain,
 )
 from cnnf.defender.core.limits import LISTENER_WAIT_MS, NAME_WAIT_MS
-from cnnf.defender.core.ruleset import Scopes
+from cnnf.defender.core.plan import Scopes
 from cnnf.protocol.messages import Endpoint, Process
 from tests.unit.defender.core.estate import SHOP, container, packed
 
@@ -67,10 +67,16 @@ def around() -> Surroundings:
 
 
 def sighting(
-    source: str, destination: str, port: int, *, owner: tuple[int, int] = (0, 0)
+    source: str,
+    destination: str,
+    port: int,
+    *,
+    owner: tuple[int, int] = (0, 0),
+    protocol: Literal["tcp", "udp"] = "tcp",
 ) -> Sighting:
-    """One SYN, half a second after everything had started."""
+    """One SYN or datagram, half a second after everything had started."""
     return Sighting(
+        protocol=protocol,
         source=packed(source) if source else b"",
         cgroup=owner[0],
         inode=owner[1],
@@ -144,6 +150,38 @@ def test_both_ends_are_named(case: Case, around: Surroundings) -> None:
         case.port,
         case.process,
     )
+
+
+UDP_CASES = [
+    Case("container asks a container", sighting(FRONT, CART, 53, protocol="udp"),
+         (FRONT, "front"), (CART, "cart"), 53),
+    Case("a service asks the internet",
+         sighting(HOST, "203.0.113.7", 123, owner=(9, 4711), protocol="udp"),
+         (HOST, "service:backup"), ("203.0.113.7", ""), 123, CURL),
+    Case("counted by cgroup alone", sighting("", CART, 53, owner=(9, 0), protocol="udp"),
+         ("", "service:backup"), (CART, "cart"), 53, CURL),
+    # Listeners are those of TCP: who answers here by UDP is not known, and not guessed.
+    Case("to a port of the host that a TCP service has",
+         sighting("203.0.113.7", HOST, 22, protocol="udp"), ("203.0.113.7", ""), (HOST, ""), 22),
+    Case("to a port of the host that is published for TCP",
+         sighting(CART, HOST, 8080, protocol="udp"), (CART, "cart"), (HOST, ""), 8080),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UDP_CASES, ids=lambda case: case.name)
+def test_ends_of_udp_are_named_and_none_is_guessed(case: Case, around: Surroundings) -> None:
+    assert attribute(case.seen, around) == Ends(
+        Endpoint(address=case.source[0], instance=case.source[1]),
+        Endpoint(address=case.destination[0], instance=case.destination[1]),
+        case.port,
+        case.process,
+    )
+
+
+def test_udp_to_an_unknown_container_waits_for_its_name_too(around: Surroundings) -> None:
+    found = attribute(sighting(FRONT, NEW, 53, protocol="udp"), around)
+    assert isinstance(found, Unnamed)
+    assert found.wait_ms == NAME_WAIT_MS
 
 
 def test_a_forwarders_second_leg_is_the_first_ones_other_half(around: Surroundings) -> None:

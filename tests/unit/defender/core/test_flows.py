@@ -1,5 +1,7 @@
 """Flows that wait: merged by who they are, bounded, and nothing lost without a count."""
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from cnnf.defender.core import flows as flows_module
 from cnnf.defender.core.attribution import Ends, Sighting
 from cnnf.defender.core.flows import FlowTable
-from cnnf.protocol.messages import Endpoint, Process
+from cnnf.protocol.messages import Effect, Endpoint, Process
 
 CURL, WGET = Process(pid=1, executable="curl"), Process(pid=2, executable="wget")
 FRONT = Endpoint(address="172.18.0.2", instance="front")
@@ -16,12 +18,23 @@ OUTSIDE = Endpoint(address="203.0.113.7")
 
 
 def sighting(
-    connections: int = 1, *, first: int = 100, last: int = 100, found: int = 0
+    connections: int = 1,
+    *,
+    first: int = 100,
+    last: int = 100,
+    effect: Effect | None = None,
+    cause: str = "",
+    protocol: Literal["tcp", "udp"] = "tcp",
+    answered: int = 0,
+    refused: int = 0,
+    found: int = 0,
+    cut: int = 0,
 ) -> Sighting:
     """Counts and times; the ends are named already."""
     return Sighting(
-        destination=b"\1\1\1\1", port=0, connections=connections, found=found, first_seen=first,
-        last_seen=last,
+        destination=b"\1\1\1\1", port=0, protocol=protocol, connections=connections,
+        answered=answered, refused=refused, found=found, cut=cut, effect=effect, cause=cause,
+        first_seen=first, last_seen=last,
     )  # fmt: skip
 
 
@@ -54,6 +67,44 @@ def test_ports_instances_and_unnamed_addresses_tell_flows_apart() -> None:
     assert len(table) == 5
     assert [flow.port for flow in table.take(2)] == [80, 81]
     assert len(table) == 3
+
+
+def test_what_became_of_attempts_is_added_up_one_by_one() -> None:
+    table = FlowTable()
+    table.add(ends(), sighting(5, answered=3, refused=1))
+    # Answers may be counted later than what they answer, by themselves.
+    table.add(ends(), sighting(0, answered=1))
+    table.add(ends(), sighting(0, cut=2, found=1))
+    (flow,) = table.take(10)
+    figures = flow.connections, flow.answered, flow.refused, flow.cut, flow.found
+    assert figures == (5, 4, 1, 2, 1)
+    assert (flow.effect, flow.cause) == (None, "")
+
+
+def test_what_was_decided_and_by_which_rule_is_told_apart() -> None:
+    table = FlowTable()
+    table.add(ends(), sighting(1))
+    table.add(ends(), sighting(2, effect="alert", cause="rule:a"))
+    table.add(ends(), sighting(3, effect="alert", cause="rule:b"))
+    table.add(ends(), sighting(4, effect="prevent", cause="rule:a"))
+    table.add(ends(), sighting(5, effect="alert", cause="rule:a"))
+    found = {(flow.effect, flow.cause): flow.connections for flow in table.take(10)}
+    assert found == {
+        (None, ""): 1,
+        ("alert", "rule:a"): 7,
+        ("alert", "rule:b"): 3,
+        ("prevent", "rule:a"): 4,
+    }
+
+
+def test_protocols_are_told_apart() -> None:
+    table = FlowTable()
+    table.add(ends(), sighting(1))
+    table.add(ends(), sighting(2, protocol="udp"))
+    assert [(flow.protocol, flow.connections) for flow in table.take(10)] == [
+        ("tcp", 1),
+        ("udp", 2),
+    ]
 
 
 def test_an_instance_is_one_end_whatever_its_address() -> None:
@@ -98,20 +149,28 @@ def test_beyond_the_bound_new_flows_are_lost_and_counted(monkeypatch: pytest.Mon
 
 
 names = st.sampled_from([FRONT, CART, OUTSIDE])
+effects: st.SearchStrategy[Effect | None] = st.sampled_from([None, "alert", "prevent"])
 
 
 @given(
-    st.lists(st.tuples(names, names, st.integers(1, 3), st.integers(0, 9)), max_size=30),
+    st.lists(st.tuples(names, names, st.integers(1, 3), st.integers(0, 9), effects), max_size=30),
     st.integers(1, 4),
 )
-def test_connections_are_conserved(
-    script: list[tuple[Endpoint, Endpoint, int, int]], step: int
+def test_connections_are_conserved_by_what_was_decided(
+    script: list[tuple[Endpoint, Endpoint, int, int, Effect | None]], step: int
 ) -> None:
     table = FlowTable()
-    told = 0
-    for at, (source, target, port, count) in enumerate(script):
-        table.add(ends(source, target, port), sighting(count))
+    told: dict[Effect | None, int] = {None: 0, "alert": 0, "prevent": 0}
+    wanted = dict(told)
+
+    def tell(most: int) -> None:
+        for flow in table.take(most):
+            told[flow.effect] += flow.connections
+
+    for at, (source, target, port, count, effect) in enumerate(script):
+        table.add(ends(source, target, port), sighting(count, effect=effect))
+        wanted[effect] += count
         if at % 3 == 2:
-            told += sum(flow.connections for flow in table.take(step))
-    told += sum(flow.connections for flow in table.take(1_000))
-    assert told == sum(count for *_, count in script)
+            tell(step)
+    tell(1_000)
+    assert told == wanted

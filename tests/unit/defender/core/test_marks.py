@@ -48,35 +48,37 @@ def test_the_default_is_away_from_kube_proxy_and_cilium() -> None:
     )
 
 
-@given(places, packet_marks, st.booleans(), generations)
+@given(places, packet_marks, st.booleans(), generations, st.booleans())
 def test_a_verdict_keeps_everybody_elses_bits(
-    shift: int, mark: int, remember: bool, generation: int
+    shift: int, mark: int, remember: bool, generation: int, refuse: bool
 ) -> None:
     marks = marks_at(0xF << shift)
-    new = marks.verdict(mark, remember=remember, generation=generation)
+    new = marks.verdict(mark, remember=remember, generation=generation, refuse=refuse)
     assert new & marks.keep == mark & marks.keep
     assert 0 <= new <= 0xFFFFFFFF
     assert new & marks.judged
-    assert not new & marks.refuse
+    assert bool(new & marks.refuse) == refuse
 
 
-@given(places, packet_marks, generations)
+@given(places, packet_marks, generations, st.booleans())
 def test_the_table_recognises_what_is_to_be_remembered(
-    shift: int, mark: int, generation: int
+    shift: int, mark: int, generation: int, refuse: bool
 ) -> None:
     marks = marks_at(0xF << shift)
-    new = marks.verdict(mark, remember=True, generation=generation)
-    assert new & marks.mask == marks.remembered(generation)
-    assert new & marks.mask != marks.remembered(generation + 1)
+    new = marks.verdict(mark, remember=True, generation=generation, refuse=refuse)
+    assert new & marks.mask == marks.remembered(generation, refuse=refuse)
+    assert new & marks.mask != marks.remembered(generation, refuse=not refuse)
+    assert new & marks.mask != marks.remembered(generation + 1, refuse=refuse)
     assert marks.remembered(generation) == marks.remembered(generation + 2)
 
 
-@given(places, packet_marks, generations)
+@given(places, packet_marks, generations, st.booleans())
 def test_what_is_not_to_be_remembered_never_looks_so(
-    shift: int, mark: int, generation: int
+    shift: int, mark: int, generation: int, refuse: bool
 ) -> None:
     marks = marks_at(0xF << shift)
-    own = marks.verdict(mark, remember=False, generation=generation) & marks.mask
-    assert own == marks.judged
-    # Neither remembered in any generation, nor still asking (which would count as bypassed).
-    assert own not in {marks.remembered(0), marks.remembered(1), marks.ask}
+    own = marks.verdict(mark, remember=False, generation=generation, refuse=refuse) & marks.mask
+    assert own == (marks.judged | marks.refuse if refuse else marks.judged)
+    assert own not in {
+        marks.remembered(parity, refuse=also) for parity in (0, 1) for also in (False, True)
+    }
