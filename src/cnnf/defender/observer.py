@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
+from typing import NamedTuple
 
 import structlog
 
@@ -90,7 +91,7 @@ class Observer:
         self._judging = judging
         self._awaited = Awaited()
         self._missed = Missed()
-        self._decisions: OrderedDict[FlowKey, Cause] = OrderedDict()
+        self._decisions: OrderedDict[FlowKey, _Decided] = OrderedDict()
         self._on_named = on_named
         self._on_service = on_service
         self._on_opened = on_opened
@@ -164,10 +165,14 @@ class Observer:
 
     def _decide(self, flow: FlowKey, cause: Cause) -> None:
         """Keep what was decided, for what the kernel counts by itself afterwards."""
-        if cause.effect is None:
-            self._decisions.pop(flow, None)
+        before = self._decisions.get(flow)
+        if cause.effect is None and before is None:
             return
-        self._decisions[flow] = cause
+        prevents = cause.effect == "prevent"
+        through, prevented = (before.through, before.prevented) if before else _UNDECIDED[:2]
+        self._decisions[flow] = _Decided(
+            through if prevents else cause, cause if prevents else prevented, prevents
+        )
         self._decisions.move_to_end(flow)
         if len(self._decisions) > DECISIONS_KEPT_MAX:
             self._decisions.popitem(last=False)
@@ -208,19 +213,21 @@ class Observer:
         # Attempts before answers: those who have asked are then known.
         for tally in tallies:
             flow = tally.flow
-            cause = self._decisions.get(flow, _DEFAULT)
+            decided = self._decisions.get(flow, _UNDECIDED)
             if flow.cgroup and tally.passed:
                 self._awaited.ask(_place(flow), Asker(flow.cgroup, 0), tally.passed)
             if tally.passed:
-                allowed = cause if cause.effect != "prevent" else _DEFAULT
-                self._count(flow, allowed, since_ms, now_ms, connections=tally.passed)
+                self._count(flow, decided.through, since_ms, now_ms, connections=tally.passed)
             if tally.refused:
-                refused = Cause("prevent", cause.cause)
-                self._count(flow, refused, since_ms, now_ms, connections=tally.refused)
+                self._count(flow, decided.prevented, since_ms, now_ms, connections=tally.refused)
         for tally in tallies:
             for figure, number in (("answered", tally.answered), ("refused", tally.reset)):
                 for flow, inode, share in self._askers(tally.flow, number):
-                    cause = self._decisions.get(flow, _DEFAULT)
+                    decided = self._decisions.get(flow, _UNDECIDED)
+                    if figure == "refused" and decided.prevents:
+                        # Who is kept away from a place gets no reset from there: it is ours.
+                        continue
+                    cause = decided.through
                     self._count(flow, cause, since_ms, now_ms, inode=inode, **{figure: share})
         for tally in tallies:
             if tally.asked:
@@ -469,6 +476,18 @@ def _place(flow: FlowKey) -> Place:
 
 
 _DEFAULT = Cause(None, "")
+
+
+class _Decided(NamedTuple):
+    """A flow's last decision to let it through, its last one not to, and which of them is newer:
+    after a change of the rules the kernel's counts of both are still to come."""
+
+    through: Cause
+    prevented: Cause
+    prevents: bool
+
+
+_UNDECIDED = _Decided(_DEFAULT, Cause("prevent", ""), prevents=False)
 #: Effects that a person is told of.
 _TOLD = frozenset({"alert", "prevent"})
 
