@@ -54,6 +54,8 @@ class _Loop:
         self.generation = -1
         self.version = -1
         self.last: Report | None = None
+        #: Why we killed it, until its end is told.
+        self.killed_for = ""
 
 
 class Loops:
@@ -189,7 +191,8 @@ class Loops:
             finally:
                 self._count_out(loop)
             code = await asyncio.to_thread(_end, loop)
-            why = why or f"it ended with {code}"
+            why = loop.killed_for or why or f"it ended with {code}"
+            loop.killed_for = ""
             _log.warning("packet loop ended", queue=loop.queue, why=why)
             self._on_ended(loop.queue, why)
             if asyncio.get_running_loop().time() - started < _RESTART_SECONDS:
@@ -251,7 +254,7 @@ class Loops:
                 silent = now - max(process.pulse, loop.started_at)
                 if silent > LOOP_STUCK_SECONDS:
                     _log.error("packet loop is stuck", queue=loop.queue, seconds=round(silent, 1))
-                    self._on_ended(loop.queue, f"it was stuck for {silent:.1f} s and was killed")
+                    loop.killed_for = f"it was stuck for {silent:.1f} s and was killed"
                     process.kill()
 
     def _count_out(self, loop: _Loop) -> None:
