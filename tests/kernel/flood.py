@@ -1,0 +1,28 @@
+"""`COUNT SOURCE DESTINATION PORT`: so many SYNs at once, each from another port, none sent twice.
+
+As a program within a namespace, with a raw socket: nobody waits for the answers.
+"""
+
+import socket
+import struct
+import sys
+
+
+def flood(count: int, source: str, destination: str, port: int) -> None:
+    """Send them. At most 60,000, so that each has a source port of its own."""
+    assert count <= 60_000
+    # RFC 9293, 3.1: the checksum covers a pseudo-header, and all but the source port is constant.
+    pseudo = socket.inet_aton(source) + socket.inet_aton(destination) + struct.pack(">HH", 6, 20)
+    rest = struct.pack(">HIIBBHHH", port, 1, 0, 5 << 4, 0x02, 64_240, 0, 0)
+    constant = sum(struct.unpack(">15H", pseudo + rest))
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as sock:
+        for number in range(4_000, 4_000 + count):
+            total = constant + number
+            while total >> 16:
+                total = (total & 0xFFFF) + (total >> 16)
+            segment = struct.pack(">H", number) + rest[:14] + struct.pack(">HH", ~total & 0xFFFF, 0)
+            sock.sendto(segment, (destination, 0))
+
+
+if __name__ == "__main__":
+    flood(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
