@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from cnnf.console import limits
@@ -275,6 +277,39 @@ def test_outcomes_and_the_most_severe_decision_are_kept(store: FlowStore) -> Non
     start, end = NOW - 2 * limits.DAY_MS, NOW + limits.DAY_MS
     assert run(store.rollup("hour", start, end)) == 0
     assert run(store.rollup("day", start, end)) == 0
+
+
+def execute(statement: str, connection: Connection) -> None:
+    connection.execute(text(statement))
+
+
+def test_a_rollup_makes_lost_buckets_anew(tmp_path: Path) -> None:
+    database = Database(tmp_path / "cnnf.db")
+    database.open()
+    try:
+        store = SqliteFlowStore(database)
+        for sequence, effect in enumerate(("alert", "prevent", "allow"), 1):
+            one = flow("c1", "c2", connections=5, answered=3, refused=1, found=2,
+                       effect=effect, cause=f"rule:{effect}", at=NOW - sequence)  # fmt: skip
+            run(store.append_batch("d", batch(sequence, instances=SHOP, flows=[one]), NOW))
+
+        def kept() -> list[Any]:
+            return database.read_now(lambda c: list(c.execute(text("SELECT * FROM hours"))))
+
+        before = kept()
+        start, end = NOW - limits.DAY_MS, NOW + limits.DAY_MS
+        for lost in (
+            "DELETE FROM hours",
+            "UPDATE hours SET verdict = 0, cause = ''",
+            "UPDATE hours SET answered = 0",
+        ):
+            database.write_now(partial(execute, lost))
+            assert kept() != before
+            assert run(store.rollup("hour", start, end)) == 1
+            assert kept() == before
+            assert run(store.rollup("hour", start, end)) == 0
+    finally:
+        database.close()
 
 
 def test_expiry_is_bounded_and_ends(store: FlowStore, monkeypatch: pytest.MonkeyPatch) -> None:
