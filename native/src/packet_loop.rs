@@ -373,6 +373,7 @@ impl PacketLoop {
             Order::Endpoints { classes, put, drop, listeners, host_addresses } => {
                 self.judge.change(classes, put, &drop, listeners, host_addresses)?;
                 self.holds.endpoints_changed(&self.judge);
+                self.let_go(sys::monotonic_ms());
             }
         }
         Ok(())
@@ -388,6 +389,7 @@ impl PacketLoop {
         self.judge = Judge::new(tables);
         self.holds.forget_owners();
         self.holds.endpoints_changed(&self.judge);
+        self.let_go(sys::monotonic_ms());
         self.owes_report = true;
         Ok(())
     }

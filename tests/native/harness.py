@@ -227,13 +227,15 @@ def segment(
     source_port: int = 900,
     protocol: int = 6,
     headers: bytes = b"",
+    fragment: int = 0x4000,
 ) -> bytes:
-    """A packet's bytes. `headers` are extension headers of 8 bytes each, given by their types."""
+    """A packet's bytes. `headers` are extension headers of 8 bytes each, given by their types, in
+    IPv6, `fragment` is IPv4's field of flags and offset."""
     ports = struct.pack(">HH", source_port, port) + bytes(16)
     if len(source) == 4:
         total = 20 + len(ports)
         return (
-            struct.pack(">BBHHHBBH", 0x45, 0, total, 1, 0x4000, 64, protocol, 0)
+            struct.pack(">BBHHHBBH", 0x45, 0, total, 1, fragment, 64, protocol, 0)
             + source
             + destination
             + ports

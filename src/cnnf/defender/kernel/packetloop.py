@@ -363,6 +363,7 @@ class PacketLoop:
             case Endpoints(classes, put, drop, listeners, host_addresses):
                 self._judge.change(classes, put, drop, listeners, host_addresses)
                 self._holds.endpoints_changed(self._judge)
+                self._let_go(_monotonic_ms())
             case _:
                 raise _Refused("it says nothing")
 
@@ -375,6 +376,7 @@ class PacketLoop:
         self._judge = Judge(tables)
         self._holds.forget_owners()
         self._holds.endpoints_changed(self._judge)
+        self._let_go(_monotonic_ms())
         self._owes_report = True
 
     # --- reports

@@ -5,11 +5,13 @@ The scan looks at one rule after the other, as a person would; nothing of the ju
 
 from functools import lru_cache
 from ipaddress import ip_address
+from random import Random
 from typing import NamedTuple
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from cnnf.defender.core.tables import ALLOW, PREVENT, Tables, pack_rules
+from cnnf.defender.core.tables import ALLOW, Tables, pack_rules
 from cnnf.defender.netlink.nfqueue import FORWARD, INPUT, OUTPUT, PREROUTING
 
 
@@ -30,8 +32,8 @@ PORTS = [0, 1, 53, 80, 81, 443, 8_080, 65_535]
 CGROUPS = [5, 6, 7]
 
 v4, v6 = st.sampled_from(V4), st.sampled_from(V6)
-plain_v6 = st.sampled_from([one for one in V6 if not one.startswith(bytes(10) + b"\xff\xff")])
-known_address = v4 | plain_v6
+PLAIN_V6 = [one for one in V6 if not one.startswith(bytes(10) + b"\xff\xff")]
+known_address = v4 | st.sampled_from(PLAIN_V6)
 
 
 class Packet(NamedTuple):
@@ -57,60 +59,70 @@ def packets(*, attributed: bool = True) -> st.SearchStrategy[Packet]:
     )
 
 
-@st.composite
-def tables(draw: st.DrawFn, *, version: int = 1, wait_ms: int = 0) -> Tables:
-    """Whole tables of a few rules, whose numbers may lie far apart."""
+def tables(*, wait_ms: int = 0) -> st.SearchStrategy[Tables]:
+    """Whole tables of a few rules. By seed: drawn one by one, hardly any rule would ever match."""
+    seeds = st.integers(0, 2**32 - 1)
+    return seeds.map(lambda seed: replace(random_tables(Random(seed)), wait_ms=wait_ms))
+
+
+def random_tables(random: Random) -> Tables:
+    """Tables in which some rule often matches, whose rules' numbers may lie far apart."""
     # 4,097: two rules are never in one block of 64 words.
-    spread = draw(st.sampled_from([1, 1, 64, 700, 4_097]))
-    numbers = [number * spread for number in range(draw(st.integers(0, 8 if spread < 100 else 3)))]
+    spread = random.choice([1, 1, 64, 700, 4_097])
+    numbers = [
+        number * spread
+        for number in range(random.choice([0, 1, 3, 5, 8] if spread < 100 else [2, 4]))
+    ]
     total = (numbers[-1] + 1) if numbers else 0
     effects = bytearray(total)
     for number in numbers:
-        effects[number] = draw(st.integers(0, 2))
-    rules = st.builds(
-        lambda chosen: pack_rules(sum(1 << one for one in chosen)),
-        st.sets(st.sampled_from(numbers)) if numbers else st.just(set()),
-    )
-    many = st.just(pack_rules(sum(1 << one for one in numbers))) | rules
-    classes = draw(st.lists(st.tuples(rules, rules), min_size=1, max_size=5))
-    candidate = st.integers(0, 2 * len(classes) - 1)
-    one_class = st.integers(0, len(classes) - 1)
-    ports = sorted({0, *draw(st.sets(st.sampled_from(PORTS) | st.integers(1, 65_535)))})
-    starts4 = sorted({bytes(4), *draw(st.sets(v4, max_size=4))})
-    starts6 = sorted({bytes(16), *draw(st.sets(plain_v6, max_size=4))})
+        effects[number] = random.randint(0, 2)
+    dense = random.choice([0.2, 0.5, 0.8])
+
+    def rules(likely: float) -> bytes:
+        return pack_rules(sum(1 << number for number in numbers if random.random() < likely))
+
+    classes = [(rules(dense), rules(dense)) for _ in range(random.randint(1, 6))]
+
+    def candidate() -> int:
+        return random.randrange(2 * len(classes))
+
+    def some(values: list[bytes], likely: float) -> list[bytes]:
+        return [value for value in values if random.random() < likely]
+
+    ports = sorted({0, *(port for port in PORTS if random.random() < 0.5)})
+    starts4 = sorted({bytes(4), *some(V4, 0.4)})
+    starts6 = sorted({bytes(16), *some(PLAIN_V6, 0.4)})
+    known = some(V4 + PLAIN_V6, random.choice([0.3, 0.7]))
     return Tables(
-        version=version,
-        containers=draw(st.sampled_from([True, True, False])),
-        hosts=draw(st.sampled_from([True, True, False])),
-        container_rules=draw(st.integers(0, total)),
+        version=1,
+        containers=random.random() < 0.85,
+        hosts=random.random() < 0.85,
+        container_rules=random.choice([0, total // 2, total, total]),
         effects=bytes(effects),
-        tcp=draw(many),
-        udp=draw(many),
-        any_source=draw(rules),
-        any_destination=draw(rules),
+        tcp=rules(0.95),
+        udp=rules(0.8),
+        any_source=rules(random.choice([0, 0.3, 0.7])),
+        any_destination=rules(random.choice([0, 0.3, 0.7])),
         port_starts=ports,
-        port_rules=draw(st.lists(many, min_size=len(ports), max_size=len(ports))),
+        port_rules=[rules(0.8) for _ in ports],
         classes=classes,
         starts4=b"".join(starts4),
-        classes4=draw(st.lists(one_class, min_size=len(starts4), max_size=len(starts4))),
+        classes4=[random.randrange(len(classes)) for _ in starts4],
         starts6=b"".join(starts6),
-        classes6=draw(st.lists(one_class, min_size=len(starts6), max_size=len(starts6))),
-        addresses=draw(
-            st.lists(
-                st.tuples(known_address, st.lists(candidate, min_size=1, max_size=3)), max_size=5
-            )
-        ),
-        listeners=draw(
-            st.lists(
-                st.tuples(st.sampled_from(PORTS), known_address | st.just(b""), candidate),
-                max_size=4,
-            )
-        ),
-        cgroups=draw(st.lists(st.tuples(st.sampled_from(CGROUPS), candidate), max_size=3)),
-        host=draw(candidate),
-        host_addresses=draw(st.lists(known_address, max_size=3)),
-        networks=draw(st.lists(st.sampled_from(NETWORKS), max_size=2)),
-        wait_ms=wait_ms,
+        classes6=[random.randrange(len(classes)) for _ in starts6],
+        addresses=[
+            (address, [candidate() for _ in range(random.choice([1, 2, 2, 3]))])
+            for address in known
+        ],
+        listeners=[
+            (random.choice(PORTS), random.choice([b"", *V4, *PLAIN_V6]), candidate())
+            for _ in range(random.randint(0, 6))
+        ],
+        cgroups=[(cgroup, candidate()) for cgroup in CGROUPS if random.random() < 0.5],
+        host=candidate(),
+        host_addresses=some(V4 + PLAIN_V6, 0.2),
+        networks=random.choice([[], NETWORKS, NETWORKS[:1]]),
     )
 
 
@@ -221,6 +233,3 @@ def selects(
             tables.classes[candidate // 2][side],
         )
     )
-
-
-__all__ = ["ALLOW", "PREVENT", "Packet", "packets", "scan", "tables"]
