@@ -13,7 +13,7 @@ import structlog
 
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.conditions import Code
-from cnnf.defender.core.cutting import Living, decide
+from cnnf.defender.core.cutting import Living, decide, identities, parts
 from cnnf.defender.core.judge import Judge
 from cnnf.defender.core.limits import CGROUP_LEVELS
 from cnnf.defender.core.plan import Scopes
@@ -60,6 +60,8 @@ class Enforcer:
         self._raise = raise_
         self._clear = clear
         self._changing = asyncio.Lock()
+        #: What was there before us and still lives; None before the first rules.
+        self._spared: frozenset[object] | None = None
         self._counted_since_ms = _now_ms()
         self._switched_at = time.monotonic()
 
@@ -86,6 +88,7 @@ class Enforcer:
         """
         scopes = Scopes(containers=settings.containers, hosts=settings.hosts)
         async with self._changing:
+            await self._spare()
             had_rules = self._judging.rules
             if compiled is not None or scopes != self.scopes:
                 self._judging.change(scopes, compiled)
@@ -170,15 +173,28 @@ class Enforcer:
         self._counted_since_ms, self._switched_at = now_ms, time.monotonic()
         self._on_tallies(tallies, since_ms)
 
+    async def _spare(self) -> None:
+        """What lives before the first rules are in force is never cut."""
+        if self._spared is not None:
+            return
+        try:
+            found = await asyncio.to_thread(cutting.survey, self._pids(), udp=True)
+        except (NetlinkError, OSError) as error:
+            self._raise("cut-failed", f"living connections could not be looked at: {error}")
+            return
+        self._spared = identities(found.rooms, found.tracked)
+
+    def _pids(self) -> list[int]:
+        return [container.pid for container in self._book.containers.values() if container.pid]
+
     async def _cut(self, settings: Settings) -> None:
         """End what lives and would now be refused."""
         judge = self._judging.judge()
         if not judge.prevents:
             return
-        pids = [container.pid for container in self._book.containers.values() if container.pid]
         try:
             report, ambiguous = await asyncio.to_thread(
-                self._cut_now, judge, pids, udp=settings.udp
+                self._cut_now, judge, self._pids(), udp=settings.udp
             )
         except (NetlinkError, OSError) as error:
             self._raise("cut-failed", f"living connections could not be looked at: {error}")
@@ -214,7 +230,11 @@ class Enforcer:
 
         found = cutting.survey(pids, udp=udp)
         decided = decide(found.rooms, found.tracked, prevented)
-        return cutting.cut(decided.cuts), len(decided.ambiguous)
+        spared = self._spared or frozenset()
+        cuts = [one for one in decided.cuts if spared.isdisjoint(parts(one))]
+        # An entry's number is used again: whatever has gone is not spared any more.
+        self._spared = spared & identities(found.rooms, found.tracked)
+        return cutting.cut(cuts), len(decided.ambiguous)
 
 
 def _now_ms() -> int:

@@ -5,7 +5,7 @@ refused. Inputs are those of `existing.py`: sockets of the host and of container
 `kernel/cutting.py` gathers them and carries out what is decided here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from cnnf.defender.core.attribution import is_loopback, plain
@@ -117,6 +117,22 @@ def decide(
         local = (*parts.clients, *parts.servers)
         decided.cuts.append(Cut(connection, rule, local, tuple(parts.entries)))
     return decided
+
+
+def identities(rooms: Iterable[Room], tracked: Iterable[Tracked]) -> frozenset[object]:
+    """What tells every connection from all others: its sockets' cookies, its tracked entries."""
+    cookies = {sock.cookie for room in rooms for sock in room.sockets.established if sock.cookie}
+    return frozenset((*cookies, *map(_entry_identity, tracked)))
+
+
+def parts(cut: Cut) -> Iterator[object]:
+    """The identities of what a cut would end."""
+    yield from (end.socket.cookie for end in cut.ends if end.socket.cookie)
+    yield from map(_entry_identity, cut.entries)
+
+
+def _entry_identity(entry: Tracked) -> tuple[object, ...]:
+    return entry.original, entry.protocol, entry.zone, entry.id
 
 
 def _gather(rooms: Iterable[Room], tracked: Iterable[Tracked]) -> dict[tuple[Ends, int], _Gathered]:
