@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from cnnf.defender.core.addressbook import AddressBook
+from cnnf.defender.core.containers import Attachment, Container
 from cnnf.defender.core.marks import DEFAULT_MASK, marks_at
 from cnnf.defender.core.observations import Looked, Report
 from cnnf.defender.core.plan import Plan
@@ -63,6 +64,7 @@ class Recorder:
         book = AddressBook(extra)
         services = LocalServices(cgroups, Processes(cgroups))
         self.options = options
+        self.book = book
         self.ended: list[str] = []
         self.conditions: dict[str, str] = {}
         self.judging = Judging(book, services, "host")
@@ -172,6 +174,15 @@ class Recorder:
             self.settings, compile_policy(parse_policy(text, subject="the test's policy"))
         )
         return (time.monotonic() - started) * 1000
+
+    async def do_container(self, key: str, image: str, pid: int, addresses: list[str]) -> object:
+        """A container, as discovery would tell of it."""
+        place = Attachment(network="n", name="n", addresses=tuple(addresses))
+        self.book.put(Container(id=key, image=image, pid=pid, attachments=(place,)), 0)
+        self.judging.tell_endpoints(self.loops)
+        self.observer.names_changed()
+        await self.enforcer.renew()
+        return True
 
     async def do_settings(self, changes: dict[str, Any]) -> object:
         """Other settings."""
