@@ -391,7 +391,6 @@ class Defender:
 
     async def _count_for_ever(self) -> None:
         while True:
-            started = time.process_time()
             if self._enforcer.seconds_in_generation > GENERATION_SECONDS_MAX:
                 await self._enforcer.renew()
             else:
@@ -399,7 +398,7 @@ class Defender:
             await self._health.read(self._offload.plan)
             self._book.forget_old(_now_ms())
             # Not by the clock: on a busy machine waiting would make us wait longer still.
-            pause = (time.process_time() - started) / COUNT_TIME_SHARE
+            pause = self._offload.reading_seconds / COUNT_TIME_SHARE
             await asyncio.sleep(min(max(COUNT_INTERVAL_SECONDS, pause), GENERATION_SECONDS_MAX))
 
     def _rules_changed(self, change: RulesetChange) -> None:

@@ -5,6 +5,7 @@ before the loops on the way in, and go before them on the way out.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -35,6 +36,8 @@ class Offload:
         self._meter = Meter()
         self._unread = False
         self._installed = False
+        #: Processor time that the last reading took.
+        self.reading_seconds = 0.0
 
     @property
     def plan(self) -> Plan:
@@ -114,10 +117,16 @@ class Offload:
 
     async def _measure(self, generation: int) -> list[Tally]:
         try:
-            readings = await asyncio.to_thread(table.readings, self._plan, generation)
-            return self._meter.measure(generation, readings)
+            return await asyncio.to_thread(self._read, generation)
         except (NetlinkError, OSError) as error:
             raise CountsUnreadError(f"generation {generation}: {error}") from error
+
+    def _read(self, generation: int) -> list[Tally]:
+        started = time.thread_time()
+        try:
+            return self._meter.measure(generation, table.readings(self._plan, generation))
+        finally:
+            self.reading_seconds = time.thread_time() - started
 
     async def _collect(self, generation: int) -> list[Tally]:
         self._unread = True
