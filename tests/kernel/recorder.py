@@ -22,6 +22,7 @@ from cnnf.defender.core.containers import Attachment, Container
 from cnnf.defender.core.marks import DEFAULT_MASK, marks_at
 from cnnf.defender.core.observations import Looked, Report
 from cnnf.defender.core.plan import Plan
+from cnnf.defender.core.unjudged import Unjudged
 from cnnf.defender.discovery.services import Cgroups, Processes, cgroup2_mount
 from cnnf.defender.enforcer import Enforcer
 from cnnf.defender.judging import Judging
@@ -101,7 +102,7 @@ class Recorder:
             self.loops,
             self.judging,
             book,
-            on_tallies=self.observer.take_tallies,
+            self.observer,
             happened=self.conditions.__setitem__,
             raise_=self.conditions.__setitem__,
             clear=lambda code: self.conditions.pop(code, None),
@@ -110,6 +111,7 @@ class Recorder:
             generation=1, **{"containers": True, "hosts": True, **options.settings}
         )
         self.changed = asyncio.Event()
+        self.unjudged = Unjudged()
 
     def _reported(self, report: Report) -> Looked | None:
         self.observer.take_report(report)
@@ -197,8 +199,16 @@ class Recorder:
 
     async def do_count(self) -> object:
         """Read the kernel's counters, as is done every few seconds."""
+        self._look_for_unjudged()
         await self.enforcer.count()
         return True
+
+    def _look_for_unjudged(self) -> None:
+        """What the daemon's health does."""
+        asked = table.counters()["asked"]
+        answered, undecodable, unaccounted, _ = self.loops.totals
+        unjudged = self.unjudged.feed(asked, answered)
+        self.observer.untold = unjudged + undecodable + unaccounted
 
     async def do_state(self) -> object:
         """What loops and kernel have counted, and the conditions."""
@@ -218,6 +228,7 @@ class Recorder:
         """Everything since the last call."""
         # The loops report within a quarter of a second; names are waited for 1.5 s.
         await asyncio.sleep(2.0)
+        self._look_for_unjudged()
         await self.enforcer.renew()
         # What no loop has told of is certain only when it is still missing the next time.
         await asyncio.sleep(1.0)

@@ -144,7 +144,7 @@ class Defender:
             self._loops,
             self._judging,
             self._book,
-            on_tallies=self._observer.take_tallies,
+            self._observer,
             happened=self._health.happened,
             raise_=self._condition,
             clear=self._conditions.clear,
@@ -396,6 +396,7 @@ class Defender:
             else:
                 await self._enforcer.count()
             await self._health.read(self._offload.plan)
+            self._observer.untold = self._health.untold
             self._book.forget_old(_now_ms())
             # Not by the clock: on a busy machine waiting would make us wait longer still.
             pause = self._offload.reading_seconds / COUNT_TIME_SHARE

@@ -7,7 +7,7 @@ From then on nothing is let through by what held before, and only then living co
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -21,11 +21,12 @@ from cnnf.defender.core.tables import PREVENT
 from cnnf.defender.core.tallies import Tally
 from cnnf.defender.judging import Judging
 from cnnf.defender.kernel import bridges, cutting
-from cnnf.defender.kernel.errors import KernelError
+from cnnf.defender.kernel.errors import KernelError, ProgrammingFailed
 from cnnf.defender.kernel.loops import Loops
 from cnnf.defender.kernel.offload import CountsUnreadError, Offload
 from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.defender.netlink.nfqueue import FORWARD, INPUT, OUTPUT
+from cnnf.defender.observer import Observer
 from cnnf.policy.compiled import Compiled
 from cnnf.protocol.messages import Settings
 
@@ -35,8 +36,8 @@ _log = structlog.get_logger(__name__)
 class Enforcer:
     """Owns the order of things between tables, loops and kernel; one change at a time.
 
-    `on_tallies` gets what the kernel has counted since a time (ms); `happened`, `raise_` and
-    `clear` get conditions: what is over again, what stands, what no longer does.
+    What the kernel has counted goes to the observer; `happened`, `raise_` and `clear` get
+    conditions: what is over again, what stands, what no longer does.
     """
 
     def __init__(
@@ -45,8 +46,8 @@ class Enforcer:
         loops: Loops,
         judging: Judging,
         book: AddressBook,
+        observer: Observer,
         *,
-        on_tallies: Callable[[list[Tally], int], None],
         happened: Callable[[Code, str], None],
         raise_: Callable[[Code, str], None],
         clear: Callable[[Code], object],
@@ -55,7 +56,8 @@ class Enforcer:
         self._loops = loops
         self._judging = judging
         self._book = book
-        self._on_tallies = on_tallies
+        self._observer = observer
+        self._collecting: asyncio.Task[None] | None = None
         self._happened = happened
         self._raise = raise_
         self._clear = clear
@@ -119,15 +121,8 @@ class Enforcer:
 
     async def count(self) -> None:
         """Take what the kernel has counted since the last time."""
-        since_ms, now_ms = self._counted_since_ms, _now_ms()
-        try:
-            tallies = await self._offload.count()
-        except CountsUnreadError as error:
-            self._raise("counts-unread", str(error))
-            return
-        self._clear("counts-unread")
-        self._counted_since_ms = now_ms
-        self._on_tallies(tallies, since_ms)
+        async with self._changing:
+            await self._take(self._offload.count, final=False)
 
     async def restore(self, by: str) -> None:
         """Put back what somebody has changed of ours. Raises KernelError, NetlinkError, OSError."""
@@ -142,8 +137,8 @@ class Enforcer:
     async def end(self) -> None:
         """Ask nothing any more and take the last counts; the loops still answer what waits."""
         async with self._changing:
-            since_ms = self._counted_since_ms
-            self._on_tallies(await self._offload.quiesce(), since_ms)
+            await self._switch(scopes=Scopes(), prevents=False)
+            await self._take(self._offload.collect, final=True)
 
     async def _switch_kindly(self) -> None:
         try:
@@ -152,26 +147,47 @@ class Enforcer:
             self._raise("rules-failed", str(error))
 
     async def _switch(self, **changes: object) -> None:
-        """A new generation; what was counted is taken. Raises KernelError and the like."""
-        since_ms, now_ms = self._counted_since_ms, _now_ms()
+        """A new generation; true to its word once this returns. Raises KernelError and the like.
+
+        What the last one has counted is read afterwards: with many flows that takes seconds, and
+        until then there can't be another switch.
+        """
+        if self._collecting is not None:
+            await self._collecting
+        # Tried again where it failed the last time.
+        await self._take(self._offload.collect, final=True)
         levels = max(self._offload.plan.levels, min(self._judging.levels, CGROUP_LEVELS))
         try:
-            tallies, confirmed = await self._offload.change(levels=levels, **changes)
+            confirmed = await self._offload.change(levels=levels, **changes)
         except CountsUnreadError as error:
-            self._raise("counts-unread", str(error))
-            tallies, confirmed = [], True
+            raise ProgrammingFailed(f"{error} is not read yet") from error
         except KernelError as error:
             self._raise("rules-failed", str(error))
             raise
-        else:
-            self._clear("counts-unread")
-            self._clear("rules-failed")
+        self._clear("rules-failed")
         if confirmed:
             self._clear("loops-behind")
         else:
+            # A loop may still answer for the generation before. It is started again soon, or it
+            # answers: before the next switch its sets are read once more.
             self._raise("loops-behind", "a packet loop has not confirmed what is in force now")
-        self._counted_since_ms, self._switched_at = now_ms, time.monotonic()
-        self._on_tallies(tallies, since_ms)
+        self._switched_at = time.monotonic()
+        self._collecting = asyncio.create_task(self._take(self._offload.collect, final=True))
+
+    async def _take(
+        self, read: Callable[..., Awaitable[list[Tally] | None]], *, final: bool
+    ) -> None:
+        since_ms, now_ms = self._counted_since_ms, _now_ms()
+        try:
+            tallies = await read(asked=self._observer.misses)
+        except (CountsUnreadError, KernelError) as error:
+            self._raise("counts-unread", str(error))
+            return
+        if tallies is None:
+            return
+        self._clear("counts-unread")
+        self._counted_since_ms = now_ms
+        self._observer.take_tallies(tallies, since_ms, final=final)
 
     async def _spare(self) -> None:
         """What lives before the first rules are in force is never cut."""

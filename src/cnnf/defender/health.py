@@ -27,6 +27,12 @@ class Health:
         self._observer = observer
         self._outbox = outbox
 
+    @property
+    def untold(self) -> int:
+        """How many packets were asked about that no loop's flows tell of, as of the last look."""
+        _, undecodable, unaccounted, _ = self._loops.totals
+        return self._vitals.unjudged + undecodable + unaccounted
+
     def happened(self, code: Code, message: str) -> None:
         """Something has happened that may be over."""
         self._vitals.happened(code, message, _now())

@@ -106,6 +106,8 @@ class Observer:
         self._quick_since = 0.0
         self._quick_looks = 0
         self.lost = 0
+        #: Packets that no loop's flows tell of, set by who reads the counters.
+        self.untold = 0
 
     @property
     def host_addresses(self) -> list[str]:
@@ -207,8 +209,13 @@ class Observer:
             )
         )
 
-    def take_tallies(self, tallies: list[Tally], since_ms: int) -> None:
-        """What the kernel counted by itself since `since_ms`."""
+    @property
+    def misses(self) -> bool:
+        """Has something been asked about that no loop tells of? Then `asked` is to be counted."""
+        return self.untold > self._missed.told
+
+    def take_tallies(self, tallies: list[Tally], since_ms: int, *, final: bool) -> None:
+        """What the kernel counted by itself since `since_ms`; `final`: a generation is over."""
         now_ms = _now_ms()
         # Attempts before answers: those who have asked are then known.
         for tally in tallies:
@@ -234,7 +241,7 @@ class Observer:
                 own = self._is_own(tally.flow.source)
                 flow = tally.flow._replace(source=b"") if own else tally.flow
                 self._missed.asked(flow, tally.asked)
-        for flow, missing in self._missed.settle():
+        for flow, missing in self._missed.settle(self.untold, final=final):
             self._count(flow, _DEFAULT, since_ms, now_ms, connections=missing)
 
     def _is_own(self, source: bytes) -> bool:

@@ -114,10 +114,7 @@ def _ends(plan: Plan) -> Chains:
     asks = []
     for family, _ in _FAMILIES:
         key = address_key(family)
-        adds = " ".join(
-            f"add @{role}{family}_{parity} {{ {key} }}" for role in ("asked", "answered", "reset")
-        )
-        asks.append(f"{adds} counter name asked goto handover")
+        asks.append(f"add @asked{family}_{parity} {{ {key} }} counter name asked goto handover")
     return {
         "refuse": refuse,
         # Told at once while there are few, since nobody waits for us here and a short-lived client
@@ -270,9 +267,9 @@ def _output(plan: Plan) -> Chains:
         made[f"keep_{role}_output"] = [
             # A socket that lies deeper has an ancestor at our deepest level, but that is not its
             # own name.
-            f"{deeper} {mark.clear} counter name unremembered {end}",
+            f"{deeper} {mark.clear} {end}",
             *_by_level(levels, f"keep_{role}_output"),
-            f"{mark.clear} counter name unremembered {end}",
+            f"{mark.clear} {end}",
         ]
     made["done_output"] = _answer(mark, "keep_pass_output", "keep_refuse_output", mark.clear)
     made["output_syn"] = [f"{mark.is_judged} goto done_output"]

@@ -23,8 +23,8 @@ remembered by the cgroup of its socket, exactly: the deepest level the socket ha
 parent's flows never cover a child's. Root-cgroup processes have none and are asked about each time.
 
 Counts: `pass` and `refuse` count every hit, and the packet that put the element there, which the
-loop has counted too and `pass_new` and `refuse_new` count again; so hits = pass - pass_new. The
-same way `answered` and `reset` are to be read less `asked`.
+loop has counted too and `pass_new` and `refuse_new` count again; so hits = pass - pass_new.
+`asked` is read only when more was asked than the loops have answered.
 """
 
 from collections.abc import Iterable, Iterator
@@ -69,13 +69,14 @@ class CountSet(msgspec.Struct, frozen=True):
     level: int
 
 
-def count_sets(plan: Plan, generation: int) -> tuple[CountSet, ...]:
+def count_sets(plan: Plan, generation: int, *, asked: bool) -> tuple[CountSet, ...]:
     """The sets of a generation, in the order in which they have to be read.
 
     What is taken off comes last: a packet between two reads is then counted the next time, never
     twice.
     """
-    return tuple(one for one, _ in _sets(plan, generation & 1))
+    sets = (one for one, _ in _sets(plan, generation & 1))
+    return tuple(one for one in sets if asked or one.role != "asked")
 
 
 def _sets(plan: Plan, parity: int) -> Iterator[tuple[CountSet, str]]:

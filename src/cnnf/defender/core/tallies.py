@@ -74,13 +74,12 @@ class Meter:
         tallies = []
         for flow, roles in now.items():
             before = last.get(flow, _NOTHING)
-            asked = roles.get("asked", 0)
             after = (
                 max(before[0], roles.get("pass", 0) - roles.get("pass_new", 0)),
                 max(before[1], roles.get("refuse", 0) - roles.get("refuse_new", 0)),
-                max(before[2], roles.get("answered", 0) - asked),
-                max(before[3], roles.get("reset", 0) - asked),
-                max(before[4], asked),
+                max(before[2], roles.get("answered", 0)),
+                max(before[3], roles.get("reset", 0)),
+                max(before[4], roles.get("asked", 0)),
             )
             if after != before:
                 last[flow] = after

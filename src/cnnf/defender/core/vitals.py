@@ -43,6 +43,8 @@ class Vitals:
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
         self._unjudged = Unjudged()
+        #: Packets that were asked about and that nobody has answered, as far as is certain.
+        self.unjudged = 0
         self._figures: dict[Code, int] = {}
         self._happened_at: dict[Code, float] = {}
 
@@ -54,13 +56,13 @@ class Vitals:
     def feed(self, figures: Figures, *, fail_closed: bool, now: Moment) -> None:
         """What has grown since the last time has happened."""
         if figures.asked is not None:
-            unjudged = self._unjudged.feed(figures.asked, figures.answered + figures.waiting)
+            self.unjudged = self._unjudged.feed(figures.asked, figures.answered + figures.waiting)
             past = "were dropped" if fail_closed else "passed without a verdict"
             what = (
                 f"connections {past} since the start, or have to be tried again "
                 "(while a packet loop was not there, or its queue was full)"
             )
-            self._grown("packets-bypassed", unjudged, what, now)
+            self._grown("packets-bypassed", self.unjudged, what, now)
         if figures.unremembered is not None:
             what = (
                 "connections could not be remembered in the kernel, since its sets are full or "

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from cnnf.defender.core.plan import Plan, Scopes
+from cnnf.defender.core.plan import Plan
 from cnnf.defender.core.ruleset import rules_by_chain
 from cnnf.defender.core.tallies import Meter, Tally
 from cnnf.defender.kernel import ruleset_watch, table
@@ -50,49 +50,52 @@ class Offload:
             await asyncio.to_thread(table.install, self._plan)
             self._installed = True
 
-    async def change(self, **changes: Any) -> tuple[list[Tally], bool]:
+    async def change(self, **changes: Any) -> bool:
         """Switch to a plan with these fields changed, with a new generation.
 
-        Returns what was counted, and whether every loop has confirmed: only then is it certain
-        that nothing is answered any more by what held before. Raises KernelError and the like, and
-        then nothing has changed.
+        True when every loop has confirmed: only then is it certain that nothing is answered any
+        more by what held before. What the generation before has counted is still to be collected.
+        Raises KernelError and the like, and then nothing has changed.
         """
         async with self._lock:
+            if self._unread:
+                raise CountsUnreadError(f"generation {self._plan.generation - 1}")
             before = self._plan
             plan = msgspec.structs.replace(
                 before, **{**changes, "generation": before.generation + 1}
             )
-            counted: list[Tally] = []
-            if self._unread:
-                # The other parity's sets still hold a generation that was never read: take it
-                # first, or its counts would be added to the new one's and then emptied.
-                counted = await self._collect(plan.generation)
             await self._put_in_force(plan)
             self._plan = plan
-            if not await self._confirm(plan.generation):
-                # A loop may still answer for the generation before: its sets are left alone until
-                # the next switch, when it has answered or was started again.
-                _log.warning("packet loops have not confirmed", generation=plan.generation)
-                self._unread = True
-                return counted, False
-            return counted + await self._collect(before.generation), True
+            self._unread = True
+            return await self._confirm(plan.generation)
 
-    async def count(self) -> list[Tally]:
-        """What the generation in force has counted since the last time. Raises as `change`."""
+    async def collect(self, *, asked: bool) -> list[Tally] | None:
+        """What the generation before has counted, whose sets are then emptied; None when it was
+        collected already.
+
+        Raises CountsUnreadError, and then it can be tried again.
+        """
         async with self._lock:
-            return await self._measure(self._plan.generation)
+            if not self._unread:
+                return None
+            generation = self._plan.generation - 1
+            counted = await self._measure(generation, asked=asked)
+            await asyncio.to_thread(table.forget, self._plan, generation)
+            self._meter.forget(generation)
+            self._unread = False
+            return counted
 
-    async def quiesce(self) -> list[Tally]:
-        """Ask nothing any more, so that no packet waits when the table goes."""
-        counted, _ = await self.change(scopes=Scopes(), prevents=False)
-        return counted
+    async def count(self, *, asked: bool) -> list[Tally]:
+        """What the generation in force has counted since the last time. Raises as `collect`."""
+        async with self._lock:
+            return await self._measure(self._plan.generation, asked=asked)
 
     async def restore(self) -> bool:
         """Put back what somebody has taken out or added; True when that was so. Raises as above."""
         async with self._lock:
             if not self._installed or await asyncio.to_thread(self._is_whole):
                 return False
-            self._meter = Meter()
+            self._meter, self._unread = Meter(), False
             await asyncio.to_thread(table.install, self._plan)
             return True
 
@@ -115,23 +118,17 @@ class Offload:
             self._meter = Meter()
             await asyncio.to_thread(table.install, plan)
 
-    async def _measure(self, generation: int) -> list[Tally]:
+    async def _measure(self, generation: int, *, asked: bool) -> list[Tally]:
         try:
-            return await asyncio.to_thread(self._read, generation)
+            # Also what is calculated: with 100,000 flows that takes a while.
+            return await asyncio.to_thread(self._read, generation, asked)
         except (NetlinkError, OSError) as error:
             raise CountsUnreadError(f"generation {generation}: {error}") from error
 
-    def _read(self, generation: int) -> list[Tally]:
+    def _read(self, generation: int, asked: bool) -> list[Tally]:
         started = time.thread_time()
         try:
-            return self._meter.measure(generation, table.readings(self._plan, generation))
+            found = table.readings(self._plan, generation, asked=asked)
+            return self._meter.measure(generation, found)
         finally:
             self.reading_seconds = time.thread_time() - started
-
-    async def _collect(self, generation: int) -> list[Tally]:
-        self._unread = True
-        counted = await self._measure(generation)
-        await asyncio.to_thread(table.forget, self._plan, generation)
-        self._meter.forget(generation)
-        self._unread = False
-        return counted

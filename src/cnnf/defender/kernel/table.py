@@ -50,17 +50,27 @@ def remove() -> None:
 
 
 def present() -> bool:
-    """Is the table there? Raises KernelError."""
-    tables = run(["nft", "list", "tables"], subject="listing nft tables")
-    return any(line.split() == ["table", "inet", TABLE] for line in tables.splitlines())
+    """Is the table there? Raises NetlinkError, OSError.
+
+    By netlink, since `nft list tables` reads every element of every set first.
+    """
+    netlink = NetlinkSocket(NETLINK_NETFILTER)
+    try:
+        request = nfrule.get_table(netlink.sequence(), TABLE)
+        return netlink.one("looking for the nft table", request) is not None
+    finally:
+        netlink.close()
 
 
-def readings(plan: Plan, generation: int) -> list[tuple[CountSet, Element]]:
-    """Every counter of a generation's sets. Raises NetlinkError, OSError."""
+def readings(plan: Plan, generation: int, *, asked: bool) -> list[tuple[CountSet, Element]]:
+    """Every counter of a generation's sets; of `asked` only if wanted.
+
+    100,000 elements of a set take the kernel about a second. Raises NetlinkError, OSError.
+    """
     netlink = NetlinkSocket(NETLINK_NETFILTER)
     found: list[tuple[CountSet, Element]] = []
     try:
-        for one in ruleset.count_sets(plan, generation):
+        for one in ruleset.count_sets(plan, generation, asked=asked):
             try:
                 # Whole or again: of what is taken off from other counters, none may be missing.
                 found += [(one, element) for element in elements.read(netlink, TABLE, one.name)]

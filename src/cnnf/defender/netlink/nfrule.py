@@ -1,4 +1,5 @@
-"""One rule as netlink: iptables' NFQUEUE target in a chain of an nft table.
+"""What the `nft` program can't do, as netlink: iptables' NFQUEUE target in a chain of an nft
+table, and asking for a table without reading all that is in it.
 
 From `linux/netfilter/nf_tables.h`, `nf_tables_compat.h` and `xt_NFQUEUE.h`. The `nft` program has a
 `queue` statement, but not every kernel has the expression behind it; the target that iptables uses
@@ -16,13 +17,14 @@ from cnnf.defender.netlink.messages import (
 )
 
 _SUBSYSTEM = 10 << 8
-_NEW_RULE = _SUBSYSTEM | 6
+_GET_TABLE, _NEW_RULE = _SUBSYSTEM | 1, _SUBSYSTEM | 6
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _NFNL_SUBSYS_NFTABLES = 10
 _NLM_F_CREATE, _NLM_F_APPEND = 0x400, 0x800
 _NFPROTO_INET = 1
 
 _RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 4
+_TABLE_NAME = 1
 _LIST_ELEMENT = 1
 _EXPR_NAME, _EXPR_DATA = 1, 2
 _TARGET_NAME, _TARGET_REVISION, _TARGET_INFO = 1, 2, 3
@@ -31,6 +33,13 @@ _TARGET_NAME, _TARGET_REVISION, _TARGET_INFO = 1, 2, 3
 _INFO = struct.Struct("=HHHxx")
 _REVISION = 3
 _FLAG_BYPASS, _FLAG_CPU_FANOUT = 1, 2
+
+
+def get_table(sequence: int, table: str) -> bytes:
+    """Ask for an inet table; ENOENT is the answer where there is none."""
+    name = attribute(_TABLE_NAME, table.encode() + b"\0")
+    family = struct.pack(">BBH", _NFPROTO_INET, 0, 0)
+    return message(_GET_TABLE, NLM_F_REQUEST, sequence, family + name)
 
 
 def queue_rule(
