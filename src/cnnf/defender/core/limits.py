@@ -125,7 +125,7 @@ TABLES_REMEMBERED_MAX = 8
 DECISIONS_KEPT_MAX = 50_000
 
 #: Flows that were asked about more or less often than the loops have told of yet; ~200 bytes each.
-#: Beyond it the oldest are forgotten: what a dead loop missed of them makes no edge.
+#: Beyond it no more are kept: what a dead loop missed of those makes no edge.
 MISSED_FLOWS_MAX = 50_000
 
 #: Flows whose answers are still to be told apart by who asked; ~300 bytes each. Beyond it the
