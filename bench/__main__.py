@@ -102,7 +102,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="how long all of it may take")
     parser.add_argument(
         "--quick", action="store_true",
-        help=f"take {_QUICK:.0%} of the usual time: a look, no claim",
+        help=f"take {_QUICK * 100:.0f} percent of the usual time: a look, no claim",
     )  # fmt: skip
     parser.add_argument(
         "--json", type=Path, default=_RESULTS, metavar="PATH", help="where the rows are written"

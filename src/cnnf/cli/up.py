@@ -34,6 +34,9 @@ from cnnf.cli.lifetime import PARENT_VARIABLE, require_root
 
 _CONSOLE_READY_SECONDS = 30.0
 _DEFENDER_READY_SECONDS = 30.0
+#: A policy of 10,000 rules takes ten seconds to read on a slow machine, one of the largest size
+#: some minutes.
+_POLICY_READY_SECONDS = 300.0
 #: The Defender first: it takes back its rules and delivers its last counts.
 _STOP_SECONDS = 12.0
 #: A program that ends by itself is started again, but not faster than this.
@@ -111,7 +114,9 @@ def up(
         for port in sorted({*(failsafe_port or (22,)), *console_ports(listen, defender_listen)}):
             arguments += ["--failsafe-port", str(port)]
         programs.start("defender", arguments, ready="Defender ready")
-        programs.wait_ready("defender", _DEFENDER_READY_SECONDS)
+        programs.wait_ready(
+            "defender", _DEFENDER_READY_SECONDS if policy is None else _POLICY_READY_SECONDS
+        )
         _tell(client)
         if demo:
             programs.start("demo", ["demo", "--docker", f"unix://{docker_socket}"])

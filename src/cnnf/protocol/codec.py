@@ -111,8 +111,9 @@ def _check_length(where: str, length: int, bound: int) -> None:
 def _check_flow(where: str, flow: Flow) -> None:
     if not 0 <= flow.port <= 65_535:
         raise MalformedMessage(f"batch: {where}: port {flow.port} is out of range")
-    for name, count in (("connections", flow.connections), ("found", flow.found)):
-        _check_number(f"{where}: {name}", count)
+    for name in ("connections", "answered", "refused", "found", "cut"):
+        _check_number(f"{where}: {name}", getattr(flow, name))
+    _check_length(f"{where}: cause", len(flow.cause), limits.NAME_CHARS_MAX)
     if not 0 < flow.first_seen <= flow.last_seen < 2**53:
         raise MalformedMessage(f"batch: {where}: times {flow.first_seen}..{flow.last_seen}")
     for side, endpoint in (("source", flow.source), ("destination", flow.destination)):

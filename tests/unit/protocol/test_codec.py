@@ -184,6 +184,8 @@ def test_random_bytes_are_malformed(data: bytes) -> None:
         (batch(sequence=2**53), "sequence"),
         (batch(flows=[msgspec.structs.replace(FLOW, port=65_536)]), r"flows\[0\]: port"),
         (batch(flows=[msgspec.structs.replace(FLOW, connections=-1)]), "connections: -1"),
+        (batch(flows=[msgspec.structs.replace(FLOW, answered=-1)]), "answered: -1"),
+        (batch(flows=[msgspec.structs.replace(FLOW, cut=2**53)]), "cut: 9007199254740992"),
         (batch(flows=[msgspec.structs.replace(FLOW, first_seen=3)]), "times 3..2"),
         (batch(flows=[msgspec.structs.replace(FLOW, source=Endpoint())]), "neither address"),
         (batch(flows=[msgspec.structs.replace(FLOW, source=Endpoint(address="x"))]), "no address"),
