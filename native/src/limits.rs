@@ -14,7 +14,7 @@ pub const HOLDS_PER_SECOND_MAX: u64 = 50;
 pub const HELD_PACKETS_MAX: usize = 1_024;
 pub const HOLD_MS_MAX: u64 = 10_000;
 
-pub const JUDGE_CACHE_MAX: usize = 65_536;
+pub const JUDGE_CACHE_MAX: usize = 8_192;
 pub const ORDER_BYTES_MAX: usize = 1_048_576;
 pub const TABLES_BYTES_MAX: usize = 67_108_864;
 pub const TABLE_RULES_MAX: usize = 65_536;
