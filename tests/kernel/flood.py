@@ -1,4 +1,4 @@
-"""`COUNT SOURCE DESTINATION PORT`: so many SYNs at once, each from another port, none sent twice.
+"""`COUNT SOURCE DESTINATION PORT`: so many SYNs in a second, each from another port, none twice.
 
 As a program within a namespace, with a raw socket: nobody waits for the answers.
 """
@@ -6,6 +6,11 @@ As a program within a namespace, with a raw socket: nobody waits for the answers
 import socket
 import struct
 import sys
+import time
+
+#: Sent in one go: the kernel keeps 1,000 packets that come by a veth (net.core.netdev_max_backlog),
+#: and drops what it has no time for.
+_BURST, _PAUSE_S = 400, 0.01
 
 
 def flood(count: int, source: str, destination: str, port: int) -> None:
@@ -22,6 +27,8 @@ def flood(count: int, source: str, destination: str, port: int) -> None:
                 total = (total & 0xFFFF) + (total >> 16)
             segment = struct.pack(">H", number) + rest[:14] + struct.pack(">HH", ~total & 0xFFFF, 0)
             sock.sendto(segment, (destination, 0))
+            if number % _BURST == 0:
+                time.sleep(_PAUSE_S)
 
 
 if __name__ == "__main__":
