@@ -62,7 +62,8 @@ class _Series:
                 int(count) for first, _, count in self.reports if first <= at + lag_s
             )
             missing = _missing(self.base, opened) - reported
-            while self.reports and self.reports[0][1] <= at:
+            # One of this very moment may be of a connection that came after the reading.
+            while self.reports and self.reports[0][1] < at:
                 self.passed += int(self.reports.popleft()[2])
             if missing > self.at_least:
                 self.grew_at = at

@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cnnf.defender.core.judge import Judge
 from cnnf.defender.core.judgement import EFFECTS, Cause, Judgement, People, effect_name
@@ -20,7 +21,7 @@ from cnnf.policy.evaluation import Decision, evaluate
 from cnnf.policy.objects import NetworkObject
 from cnnf.policy.rules import Policy, Rule
 from tests.unit.defender.core.estate import packed
-from tests.unit.policy.strategies import ADDRESSES, PORTS, identities, policies
+from tests.unit.policy.strategies import ADDRESSES, PORTS, REPOSITORIES, WORDS, identities, policies
 
 EVERYWHERE = Scopes(containers=True, hosts=True)
 HOST_NAME = "web-1"
@@ -28,8 +29,16 @@ HOST = Identity(kind="host", name=HOST_NAME, host=HOST_NAME)
 PLAIN = [packed(one) for one in ADDRESSES if not one.startswith("::ffff:")]
 CGROUPS = (5, 6, 7)
 
-containers = identities().filter(lambda one: one.kind == "container")
-services = identities().filter(lambda one: one.kind == "service")
+containers = st.builds(
+    lambda one, name: replace(one, kind="container", name=name),
+    identities(),
+    st.sampled_from(REPOSITORIES),
+)
+services = st.builds(
+    lambda one, name: replace(one, kind="service", name=name, tag=""),
+    identities(),
+    st.sampled_from(WORDS[:-1]),
+)
 people = st.builds(
     People,
     addresses=st.dictionaries(

@@ -108,7 +108,7 @@ def test_rules_are_counted_as_they_are_made(given: Plan) -> None:
 def test_generations_use_their_own_sets(given: Plan) -> None:
     text = ruleset.table(given)
     parity = given.generation & 1
-    counted = {one.name for one in ruleset.count_sets(given, given.generation)}
+    counted = {one.name for one in ruleset.count_sets(given, given.generation, asked=True)}
     assert counted <= declared(text, "set")
     for lines in rules(text).values():
         for line in lines:
@@ -122,20 +122,23 @@ def test_generations_use_their_own_sets(given: Plan) -> None:
 @pytest.mark.parametrize("generation", [0, 1, 6, 7])
 def test_what_is_taken_off_is_read_last(generation: int) -> None:
     given = plan(generation=generation)
-    found = ruleset.count_sets(given, generation)
+    found = ruleset.count_sets(given, generation, asked=True)
     order = {(one.role, one.level, one.family): at for at, one in enumerate(found)}
     assert len(order) == len(found) == 2 * (7 + 4 * CGROUP_LEVELS)
     for (role, level, family), at in order.items():
         for later in {"pass": ("pass_new",), "refuse": ("refuse_new",)}.get(role, ()):
             assert at < order[later, level, family]  # type: ignore[index]
-        if role in ("answered", "reset"):
-            assert at < order["asked", level, family]
     assert all(one.name.endswith(f"_{generation & 1}") for one in found)
+    # What was asked is read only where something of it is missing.
+    unasked = ruleset.count_sets(given, generation, asked=False)
+    assert unasked == tuple(one for one in found if one.role != "asked")
 
 
 def test_every_set_of_flows_counts_is_bounded_and_never_ages() -> None:
     text = ruleset.table(plan())
-    wanted = {one.name for parity in (0, 1) for one in ruleset.count_sets(plan(), parity)}
+    wanted = {
+        one.name for parity in (0, 1) for one in ruleset.count_sets(plan(), parity, asked=True)
+    }
     assert wanted == declared(text, "set") - PLACES - INSIDE
     for name in wanted:
         (line,) = re.findall(rf"^add set inet cnnf {name} \{{ (.*) \}}$", text, re.M)
@@ -148,7 +151,8 @@ def test_every_set_of_flows_counts_is_bounded_and_never_ages() -> None:
 def test_forget_empties_one_parity_only(given: Plan) -> None:
     for generation in (4, 5):
         lines = ruleset.forget(given, generation).splitlines()
-        names = {f"flush set inet cnnf {one.name}" for one in ruleset.count_sets(given, generation)}
+        sets = ruleset.count_sets(given, generation, asked=True)
+        names = {f"flush set inet cnnf {one.name}" for one in sets}
         assert len(lines) == len(names)
         assert set(lines) == names
 
