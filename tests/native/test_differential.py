@@ -326,7 +326,7 @@ def test_no_more_are_held_than_a_second_allows(
     assert sorted(verdict.id for verdict in loop.verdicts) == [1, 2, 3, 4]
 
 
-def test_a_named_cgroup_is_judged_and_remembered_at_once(
+def test_a_named_cgroup_is_judged_and_remembered(
     loop: Loop, connection: tuple[socket.socket, bytes]
 ) -> None:
     loop.prepare(replace(BY_OWNER, hold_ms=30))
@@ -341,6 +341,21 @@ def test_a_named_cgroup_is_judged_and_remembered_at_once(
     assert told == [
         Flow(1, OUTPUT, 6, b"", b"\x7f\0\0\1", told[0].port, seen.cgroup, 0, PREVENT, 0)
     ]
+
+
+def test_of_a_named_cgroup_only_what_is_not_allowed_is_looked_at(
+    loop: Loop, connection: tuple[socket.socket, bytes]
+) -> None:
+    loop.prepare(replace(BY_OWNER, hold_ms=30))
+    loop.answer_of(queued(1, OUTPUT, connection[1]), 1)
+    ((_, seen),) = looks(loop)
+    for number, (candidate, asked) in enumerate([(0, False), (2, True)], 2):
+        loop.tell(Cgroups(put=[(seen.cgroup, candidate)]))
+        loop.barrier()
+        loop.reports.clear()
+        loop.answer_of(queued(number, OUTPUT, connection[1]), number)
+        loop.barrier()
+        assert bool(looks(loop)) == asked
 
 
 def test_the_socket_behind_a_datagram_is_found(loop: Loop) -> None:
