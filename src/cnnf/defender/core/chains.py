@@ -308,7 +308,9 @@ def _output_unknown(plan: Plan) -> Iterator[str]:
 
 def _answers(plan: Plan) -> Chains:
     """SYN-ACKs and refusals, under the key of the flow that they answer."""
-    parity, former = plan.generation & 1, (plan.generation & 1) ^ 1
+    # What was asked before a switch may be answered after it: then it counts there, and never in
+    # sets that may have been read already.
+    parity = plan.generation & 1
     made: Chains = {}
     for name in ("forward_answers", "host_answers"):
         lines: list[str] = []
@@ -323,11 +325,7 @@ def _answers(plan: Plan) -> Chains:
                     # what counts, go up by one.
                     refuse = f"refuse{{}}{family}_{parity}".format
                     found.append(f"{key} @{refuse('')} {key} @{refuse('_new')} return")
-                found += [
-                    f"{key} @{role}{family}_{parity} return",
-                    # Asked before the last switch, answered after it.
-                    f"{key} @{role}{family}_{former} return",
-                ]
+                found.append(f"{key} @{role}{family}_{parity} return")
             for family, ip in _FAMILIES:
                 add = f"add @{role}{family}_{parity} {{ {reply_key(family)} }} return"
                 if name == "host_answers" and plan.scopes.hosts:
