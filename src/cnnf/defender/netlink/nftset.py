@@ -64,7 +64,8 @@ def _decode_list(data: bytes) -> Iterator[Element]:
     form = _Form.of(data)
     if form is not None and len(data) % form.length == 0:
         alike = list(form.read(data))
-        if None not in alike:
+        # What is fixed is right if it is for the first one.
+        if None not in alike and alike[0] == _decode_element(next(attributes(data))[1]):
             yield from alike  # type: ignore[misc]
             return
     for _, element in attributes(data):

@@ -70,3 +70,11 @@ def test_it_reads_back_as_it_was_asked_for(
     assert (target[1], target[2]) == (b"NFQUEUE\0", struct.pack(">I", 3))
     told = struct.unpack("=HHHH", target[3])
     assert told == (first, count, bypass | (count > 1) << 1, 0)
+
+
+def test_a_table_is_asked_for_by_its_name() -> None:
+    ((kind, flags, sequence, payload),) = messages(nfrule.get_table(9, "cnnf"))
+    # NFT_MSG_GETTABLE for one table, no dump.
+    assert (kind, flags, sequence) == (0x0A01, 1, 9)
+    assert payload[:4] == struct.pack(">BBH", 1, 0, 0)
+    assert list(attributes(payload, 4)) == [(1, b"cnnf\0")]

@@ -100,6 +100,60 @@ def test_nested_nonsense_gives_elements_or_an_error(parts: list[bytes]) -> None:
         assert all(one.key and 0 <= one.packets < 2**64 for one in found)
 
 
+keys = st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16)
+numbers = st.integers(0, 2**64 - 1)
+TIMEOUT = attribute(4, bytes(8))
+usual = st.builds(lambda key, n, m: element(key, nested(7, counter(n, m))), keys, numbers, numbers)
+
+
+def quota(packets: int) -> bytes:
+    """As long as a counter, and another thing."""
+    return counter(packets).replace(b"counter", b"quota\0\0")
+
+
+unusual = st.one_of(
+    st.builds(element, keys),
+    *(
+        st.builds(form, keys, numbers)
+        for form in (
+            lambda key, n: element(key, nested(7, counter(n)), TIMEOUT),
+            lambda key, n: element(key, TIMEOUT, nested(7, counter(n))),
+            lambda key, n: element(key, nested(11, nested(1, counter(n)))),
+            lambda key, n: element(key, nested(7, quota(n))),
+            lambda key, n: nested(1, nested(7, counter(n)), nested(1, attribute(1, key))),
+        )
+    ),
+)
+
+
+@given(st.lists(usual, max_size=6), st.lists(usual | unusual, max_size=6))
+def test_elements_read_alike_are_as_if_read_one_by_one(
+    some: list[bytes], more: list[bytes]
+) -> None:
+    """They are read by the first one's form; behind one without a counter each by itself."""
+    for elements in (some, [*some, *more], [*more, *some]):
+        plain = element(b"plain")
+        one_by_one = list(nftset.decode_elements(answer(plain, *elements)))
+        assert one_by_one[0] == Element(b"plain", 0)
+        assert list(nftset.decode_elements(answer(*elements))) == one_by_one[1:]
+
+
+@given(st.lists(usual, min_size=1, max_size=3), st.data())
+def test_a_changed_byte_is_read_as_if_one_by_one(some: list[bytes], data: st.DataObject) -> None:
+    whole = bytearray(b"".join(some))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    whole[at] = data.draw(st.integers(0, 255))
+
+    def read(elements: bytes) -> list[Element] | None:
+        try:
+            return list(nftset.decode_elements(answer(elements)))
+        except NetlinkError:
+            return None
+
+    one_by_one = read(element(b"plain") + bytes(whole))
+    assert read(bytes(whole)) == (None if one_by_one is None else one_by_one[1:])
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_give_elements_or_an_error(data: bytes) -> None:
     for payload in (data, NFGEN + data, answer(data), answer(element(data))):
