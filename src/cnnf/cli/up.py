@@ -39,6 +39,8 @@ _DEFENDER_READY_SECONDS = 30.0
 _POLICY_READY_SECONDS = 300.0
 #: The Defender first: it takes back its rules and delivers its last counts.
 _STOP_SECONDS = 12.0
+#: As the Defender's own: see `cnnf.defender.daemon`.
+_CONSOLE_NICE = 10
 #: A program that ends by itself is started again, but not faster than this.
 _RESTART_SECONDS = 2.0
 
@@ -160,6 +162,10 @@ class _Programs:
             # The terminal's Ctrl-C is for us alone: we stop them in order.
             start_new_session=True,
         )
+        if name == "console":
+            # Here it shares the machine with what it draws, which comes first.
+            with contextlib.suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, _CONSOLE_NICE)
         self._running[name] = process
         if ready:
             reader = threading.Thread(

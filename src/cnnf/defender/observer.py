@@ -34,7 +34,7 @@ from cnnf.defender.core.containers import Container
 from cnnf.defender.core.existing import NamespaceSockets, merge
 from cnnf.defender.core.flows import FlowTable
 from cnnf.defender.core.judgement import Cause
-from cnnf.defender.core.limits import DECISIONS_KEPT_MAX, PENDING_FLOWS_MAX
+from cnnf.defender.core.limits import DECISIONS_KEPT_MAX, LISTENER_WAIT_MS, PENDING_FLOWS_MAX
 from cnnf.defender.core.missed import Missed
 from cnnf.defender.core.observations import Report, Seen
 from cnnf.defender.core.plan import Scopes
@@ -68,6 +68,14 @@ _RULED_LOOKS_MAX = 400
 _LISTENERS_SECONDS = 0.2
 
 
+class _Waiting(NamedTuple):
+    """A sighting without a name for an end, and until when it waits for one."""
+
+    until_ms: int
+    for_listener: bool
+    sighting: Sighting
+
+
 class Observer:
     """Names sightings.
 
@@ -96,7 +104,9 @@ class Observer:
         self._on_service = on_service
         self._on_opened = on_opened
         self._sightings: deque[Sighting] = deque()
-        self._waiting: deque[tuple[int, Sighting]] = deque()
+        self._waiting: deque[_Waiting] = deque()
+        #: Counts what may have given a name to something that waits.
+        self._news = self._retried_news = 0
         self._arrived = asyncio.Event()
         self._listeners = Listeners()
         self._listeners_at = 0.0
@@ -291,6 +301,7 @@ class Observer:
 
     def names_changed(self) -> None:
         """Discovery has news: what waits for a name may have one."""
+        self._news += 1
         self._arrived.set()
 
     async def run(self) -> None:
@@ -309,14 +320,29 @@ class Observer:
                 self._sightings.popleft() for _ in range(min(_BATCH_MAX, len(self._sightings)))
             ]
             await self._attribute(batch, wait=True)
-        now_ms = _now_ms()
+        await self._look_after_waiting()
+
+    async def _look_after_waiting(self) -> None:
+        """Attribute what has waited long enough, and what has got a name by now.
+
+        Names are looked up again only when there is news of any: thousands may be waiting.
+        """
+        if any(one.for_listener for one in self._waiting) and self._listeners_are_old:
+            with contextlib.suppress(NetlinkError, OSError):
+                await self._read_listeners()
+        again, self._retried_news = self._news != self._retried_news, self._news
+        around, now_ms = self._around(), _now_ms()
         waiting, self._waiting = self._waiting, deque()
-        expired = [sighting for until, sighting in waiting if until <= now_ms]
-        retried = [(until, sighting) for until, sighting in waiting if until > now_ms]
-        if retried:
-            await self._retry(retried)
-        if expired:
-            await self._attribute(expired, wait=False)
+        done = []
+        for one in waiting:
+            if one.until_ms <= now_ms or (
+                again and not isinstance(attribute(one.sighting, around), Unnamed)
+            ):
+                done.append(one.sighting)
+            else:
+                self._waiting.append(one)
+        if done:
+            await self._attribute(done, wait=False)
 
     async def refresh(self) -> list[Instance]:
         """Read the host's addresses, listeners and services anew. Raises NetlinkError, OSError."""
@@ -329,6 +355,7 @@ class Observer:
         """Read the host's addresses anew; the ones known so far stay when that fails."""
         try:
             self._host_addresses = frozenset(await asyncio.to_thread(addresses.host_addresses))
+            self._news += 1
         except KernelError as error:
             _log.warning("host addresses can't be read", error=str(error))
 
@@ -383,7 +410,8 @@ class Observer:
             ends = attribute(sighting, around)
             if isinstance(ends, Unnamed):
                 if wait:
-                    self._waiting.append((now_ms + ends.wait_ms, sighting))
+                    for_listener = ends.wait_ms == LISTENER_WAIT_MS
+                    self._waiting.append(_Waiting(now_ms + ends.wait_ms, for_listener, sighting))
                     continue
                 ends = ends.ends
             if sighting.connections:
@@ -397,21 +425,6 @@ class Observer:
             return ends
         return ends._replace(process=self._services.process_of(sighting.inode))
 
-    async def _retry(self, waiting: list[tuple[int, Sighting]]) -> None:
-        """Attribute what has got a name by now; the rest waits on."""
-        if self._misses_listener([sighting for _, sighting in waiting]):
-            with contextlib.suppress(NetlinkError, OSError):
-                await self._read_listeners()
-        around = self._around()
-        ready = []
-        for until, sighting in waiting:
-            if isinstance(attribute(sighting, around), Unnamed):
-                self._waiting.append((until, sighting))
-            else:
-                ready.append(sighting)
-        if ready:
-            await self._attribute(ready, wait=False)
-
     def _around(self, owners: dict[tuple[int, int], Owner] | None = None) -> Surroundings:
         return Surroundings(
             book=self._book,
@@ -420,8 +433,12 @@ class Observer:
             owners=owners or {},
         )
 
+    @property
+    def _listeners_are_old(self) -> bool:
+        return time.monotonic() - self._listeners_at >= _LISTENERS_SECONDS
+
     def _misses_listener(self, batch: list[Sighting]) -> bool:
-        if time.monotonic() - self._listeners_at < _LISTENERS_SECONDS:
+        if not self._listeners_are_old:
             return False
         around = self._around()
         return any(
@@ -435,6 +452,7 @@ class Observer:
         async with self._worker:
             self._listeners = await asyncio.to_thread(self._services.listeners)
         self._listeners_at = time.monotonic()
+        self._news += 1
 
     def _existing(self, containers: list[Container]) -> list[Sighting]:
         own = namespaces.own_id()

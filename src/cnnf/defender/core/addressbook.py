@@ -8,7 +8,11 @@ from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from cnnf.defender.core.containers import LIVE_STATES, Container, ContainerNetwork
-from cnnf.defender.core.limits import ADDRESS_LINGER_MS, ADDRESS_OWNERS_MAX
+from cnnf.defender.core.limits import (
+    ADDRESS_LINGER_MS,
+    ADDRESS_OWNERS_MAX,
+    ADDRESSES_REMEMBERED_MAX,
+)
 from cnnf.policy.addresses import Network
 
 #: Drivers whose networks lie on a bridge of this host, so that their packets meet our hooks.
@@ -38,6 +42,7 @@ class AddressBook:
         self._containers: dict[str, Container] = {}
         self._tenures: dict[bytes, list[_Tenure]] = {}
         self._networks: tuple[Network, ...] = extra_networks
+        self._inside: dict[bytes, bool] = {}
         self._bridges: tuple[str, ...] = ()
         self._published: dict[int, list[Published]] = {}
 
@@ -93,6 +98,7 @@ class AddressBook:
         subnets = {ip_network(text, strict=False) for network in ours for text in network.subnets}
         before = (self._networks, self._bridges)
         everything = subnets | set(self._extra)
+        self._inside.clear()
         self._networks = tuple(sorted(everything, key=lambda net: (net.version, str(net))))
         self._bridges = tuple(sorted({network.bridge for network in ours if network.bridge}))
         return before != (self._networks, self._bridges)
@@ -124,8 +130,14 @@ class AddressBook:
 
     def in_network(self, address: bytes) -> bool:
         """Does the address lie in a container network of this host?"""
-        parsed = ip_address(address)
-        return any(parsed in net for net in self._networks if net.version == parsed.version)
+        inside = self._inside.get(address)
+        if inside is None:
+            parsed = ip_address(address)
+            inside = any(parsed in net for net in self._networks if net.version == parsed.version)
+            if len(self._inside) >= ADDRESSES_REMEMBERED_MAX:
+                self._inside.clear()
+            self._inside[address] = inside
+        return inside
 
     def published(self, port: int) -> Published | None:
         """The container behind a host's TCP port, None when none or when it is not certain."""

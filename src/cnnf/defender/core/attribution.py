@@ -5,19 +5,21 @@ this host's) is handed in. An end that can't be told stays an address; nothing i
 """
 
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv6Address, ip_address
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import NamedTuple
 
 import msgspec
 
 from cnnf.defender.core.addressbook import AddressBook
-from cnnf.defender.core.limits import LISTENER_WAIT_MS, NAME_WAIT_MS
+from cnnf.defender.core.limits import ADDRESSES_REMEMBERED_MAX, LISTENER_WAIT_MS, NAME_WAIT_MS
 from cnnf.defender.core.plan import Scopes
 from cnnf.policy.addresses import is_internet
 from cnnf.protocol.messages import Effect, Endpoint, Process, Protocol
 
 _ANY = (bytes(4), bytes(16))
 _MAPPED = bytes(10) + b"\xff\xff"
+_LOOPBACK6 = bytes(15) + b"\x01"
 #: What Docker's forwarder and its unit are called: it takes a connection to a published port and
 #: makes a second one, which is the first one's other half.
 _FORWARDER = frozenset({"docker-proxy", "dockerd", "docker"})
@@ -121,7 +123,7 @@ def plain(address: bytes) -> bytes:
 
 def is_loopback(address: bytes) -> bool:
     """Does the packed, plain address never leave its network namespace?"""
-    return address[0] == 127 if len(address) == 4 else IPv6Address(address).is_loopback
+    return address[0] == 127 if len(address) == 4 else address == _LOOPBACK6
 
 
 def attribute(sighting: Sighting, around: Surroundings) -> Ends | Unnamed | None:
@@ -195,7 +197,7 @@ def is_visible(sighting: Sighting, scopes: Scopes, around: Surroundings) -> bool
 
 def _source(sighting: Sighting, owner: Owner | None, around: Surroundings) -> Endpoint:
     address = plain(sighting.source)
-    text = str(ip_address(address)) if address else ""
+    text = _text(address) if address else ""
     if owner is not None and owner.instance:
         return Endpoint(address=text, instance=owner.instance)
     if address and not _is_host(address, around.host_addresses):
@@ -209,7 +211,7 @@ def _source(sighting: Sighting, owner: Owner | None, around: Surroundings) -> En
 
 def _destination(sighting: Sighting, around: Surroundings) -> tuple[Endpoint, int]:
     address = plain(sighting.destination)
-    text = str(ip_address(address))
+    text = _text(address)
     if not _is_host(address, around.host_addresses):
         times = sighting.last_seen, sighting.first_seen
         return Endpoint(address=text, instance=_container(address, times, around)), sighting.port
@@ -237,6 +239,12 @@ def _awaits_name(endpoint: Endpoint, address: bytes, around: Surroundings) -> bo
         return False
     own = _is_host(plain(address), around.host_addresses)
     return not own and around.book.in_network(plain(address))
+
+
+@lru_cache(ADDRESSES_REMEMBERED_MAX)
+def _text(address: bytes) -> str:
+    # A busy host's flows are mostly between the same addresses, and this is the dearest part.
+    return str(ip_address(address))
 
 
 def _is_host(address: bytes, host_addresses: frozenset[bytes]) -> bool:

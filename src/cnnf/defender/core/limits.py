@@ -67,6 +67,9 @@ NAME_WAIT_MS = 1_500
 #: by a report interval and the time to read a set.
 ADDRESS_LINGER_MS = 5_000
 
+#: Addresses whose text, or whose network, is remembered; ~150 bytes each.
+ADDRESSES_REMEMBERED_MAX = 50_000
+
 #: Former owners kept for one address.
 ADDRESS_OWNERS_MAX = 4
 
