@@ -1,9 +1,9 @@
-"""The packet mark's bits: how the nft table, the iptables rules and the packet loop agree.
+"""The packet mark's bits: how a packet loop's answer gets back to the chain that asked.
 
 Four bits, by default 0x3c00, away from kube-proxy (0xc000), Calico (0xffff0000 and others by
 setting) and Cilium (0x0f00). From low to high:
 
-    bit 0   ASK      the table wants a verdict            or, beside JUDGED, the generation's parity
+    bit 0   ASK      beside REMEMBER, the generation's parity; alone it says nothing any more
     bit 1   REMEMBER remember this verdict for such flows
     bit 2   REFUSE   refuse this packet
     bit 3   JUDGED   there is a verdict
