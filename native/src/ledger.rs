@@ -76,11 +76,12 @@ impl Ledger {
         self.flows.len() >= LOOP_FLOWS_MAX
     }
 
-    /// Count one SYN. Beyond the bound it is counted as unaccounted, never silently lost.
+    /// Is there something of this flow that has not been reported?
     pub fn has(&self, key: &Key) -> bool {
         self.places.contains_key(key)
     }
 
+    /// Count one SYN. Beyond the bound it is counted as unaccounted, never silently lost.
     pub fn add(&mut self, key: Key, inode: u32, uid: i64, source_port: u16, now_ms: u64) {
         if let Some(seen) = self.places.get(&key).and_then(|place| self.flows.get_mut(*place)) {
             seen.count += 1;

@@ -20,6 +20,7 @@ mod rules;
 mod seccomp;
 mod segment;
 mod sys;
+mod table_file;
 mod tables;
 
 use std::process::ExitCode;

@@ -5,9 +5,7 @@
 //! happens. When the daemon goes away it answers what it holds and ends, and the kernel lets
 //! packets past the queue (bypass).
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::os::unix::io::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,6 +23,7 @@ use crate::orders::Order;
 use crate::owner::SocketOwner;
 use crate::segment::parse_segment;
 use crate::sys::{self, Burst};
+use crate::table_file::read_file;
 use crate::tables::{Candidate, Tables, ALLOW};
 
 /// The effect whose flows are never remembered, so that each connection is told.
@@ -482,28 +481,4 @@ fn ends_of(packet: &Pending, owner: Option<Candidate>) -> Ends {
         cgroup: packet.cgroup,
         owner,
     }
-}
-
-/// The whole file, if it is not too large.
-fn read_file(file: OwnedFd) -> Result<Vec<u8>, Malformed> {
-    let file = File::from(file);
-    let mut data = vec![0; 65_536];
-    let mut length = 0;
-    loop {
-        if length == data.len() {
-            data.resize((data.len() * 2).min(TABLES_BYTES_MAX + 1), 0);
-        }
-        let room = data.get_mut(length..).ok_or(Malformed)?;
-        match file.read_at(room, length as u64) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-            Err(_) => return Err(Malformed),
-        }
-        if length > TABLES_BYTES_MAX {
-            return Err(Malformed);
-        }
-    }
-    data.truncate(length);
-    Ok(data)
 }

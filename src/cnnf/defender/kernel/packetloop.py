@@ -8,7 +8,6 @@ it holds and ends, and the kernel lets packets past the queue (bypass).
 """
 
 import argparse
-import array
 import contextlib
 import gc
 import mmap
@@ -27,13 +26,11 @@ from cnnf.defender.core.judge import ALERT, ALLOW, PREVENT, Judge
 from cnnf.defender.core.ledger import Key, Ledger, seen_as
 from cnnf.defender.core.limits import (
     LOOP_BURST_MAX,
-    ORDER_BYTES_MAX,
     PACKET_MESSAGE_BYTES,
     PULSE_INTERVAL_MS,
     REPORT_FLOWS_MAX,
     REPORT_INTERVAL_MS,
     REPORT_SPACING_MS,
-    TABLES_BYTES_MAX,
 )
 from cnnf.defender.core.marks import Marks, marks_at
 from cnnf.defender.core.observations import (
@@ -48,6 +45,7 @@ from cnnf.defender.core.observations import (
     encode,
 )
 from cnnf.defender.core.tables import InvalidTablesError, Tables, decode_tables
+from cnnf.defender.kernel.orders import UnreadableFileError, read_file, receive_record
 from cnnf.defender.kernel.privileges import confine_loop
 from cnnf.defender.kernel.sockdiag import SocketOwner
 from cnnf.defender.netlink import nfqueue
@@ -328,7 +326,7 @@ class PacketLoop:
         """Read what the daemon says; False when it has gone."""
         for _ in range(_ORDERS_IN_TURN):
             try:
-                data, files, flags = _receive_record(self._control)
+                data, files, flags = receive_record(self._control)
             except (BlockingIOError, InterruptedError):
                 return True
             except OSError:
@@ -337,7 +335,7 @@ class PacketLoop:
                 if not data:
                     return False
                 self._take_order(b"" if flags & socket.MSG_TRUNC else data, files)
-            except (msgspec.DecodeError, InvalidTablesError, _Refused):
+            except (msgspec.DecodeError, InvalidTablesError, UnreadableFileError, _Refused):
                 self._undecodable += 1
                 self._owes_report = True
             finally:
@@ -368,7 +366,7 @@ class PacketLoop:
                 raise _Refused("it says nothing")
 
     def _take_tables(self, version: int, file: int) -> None:
-        tables = decode_tables(_read_file(file))
+        tables = decode_tables(read_file(file))
         if tables.version != version:
             raise _Refused("it names other tables")
         # Rules are numbered anew: what was decided by the old ones is told first.
@@ -434,34 +432,6 @@ class PacketLoop:
             return False
         self._stalled = False
         return True
-
-
-def _receive_record(control: socket.socket) -> tuple[bytes, list[int], int]:
-    """One record and the descriptors that came along, which are the caller's to close."""
-    files = array.array("i")
-    room = socket.CMSG_SPACE(12 * files.itemsize)
-    data, messages, flags, _ = control.recvmsg(ORDER_BYTES_MAX, room)
-    for level, kind, content in messages:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            files.frombytes(content[: len(content) // files.itemsize * files.itemsize])
-    return data, files.tolist(), flags
-
-
-def _read_file(file: int) -> bytes:
-    """The whole file, if it is not too large."""
-    parts: list[bytes] = []
-    length = 0
-    while True:
-        try:
-            part = os.pread(file, 1 << 20, length)
-        except OSError as error:
-            raise _Refused(f"reading tables: {error}") from error
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-        length += len(part)
-        if length > TABLES_BYTES_MAX:
-            raise _Refused(f"tables of more than {TABLES_BYTES_MAX} bytes")
 
 
 def _monotonic_ms() -> int:
