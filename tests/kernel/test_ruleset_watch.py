@@ -166,15 +166,22 @@ def test_lost_notifications_are_told_as_a_change(
     assert len(told) < 60
 
 
-def test_rules_are_counted_by_chain(host: Namespace) -> None:
+def test_rules_are_told_by_chain(host: Namespace) -> None:
     assert ruleset_watch.rules_by_chain() == {}
     nft("table inet other { chain c { accept; drop; }; }")
     nft("table ip cnnf { chain c { accept; }; }")
     assert ruleset_watch.rules_by_chain() == {}
     ours(OURS)
-    assert ruleset_watch.rules_by_chain() == {"one": 1, "three": 3}
+    found = ruleset_watch.rules_by_chain()
+    assert {chain: len(handles) for chain, handles in found.items()} == {"one": 1, "three": 3}
+    listed = host.run("nft", "-a", "list", "chain", "inet", "cnnf", "one")
+    handle = listed.splitlines()[2].rpartition(" ")[2]
+    nft(f"replace rule inet cnnf one handle {handle} tcp dport 7 accept")
+    replaced = ruleset_watch.rules_by_chain()
+    assert replaced["one"] != found["one"]
+    assert replaced["three"] == found["three"]
     nft("flush chain inet cnnf three")
-    assert ruleset_watch.rules_by_chain() == {"one": 1}
+    assert ruleset_watch.rules_by_chain() == {"one": replaced["one"]}
     nft("flush ruleset")
     assert ruleset_watch.rules_by_chain() == {}
 

@@ -36,6 +36,8 @@ class Offload:
         self._meter = Meter()
         self._unread = False
         self._installed = False
+        #: The rules as we put them there; None when they could not be listed then.
+        self._standing: dict[str, tuple[int, ...]] | None = None
         #: Processor time that the last reading took.
         self.reading_seconds = 0.0
 
@@ -48,6 +50,7 @@ class Offload:
         """Put the table there. Raises KernelError, NetlinkError, OSError."""
         async with self._lock:
             await asyncio.to_thread(table.install, self._plan)
+            await asyncio.to_thread(self._note_rules)
             self._installed = True
 
     async def change(self, **changes: Any) -> bool:
@@ -66,6 +69,7 @@ class Offload:
             )
             await self._put_in_force(plan)
             self._plan = plan
+            await asyncio.to_thread(self._note_rules)
             self._unread = True
             return await self._confirm(plan.generation)
 
@@ -97,15 +101,22 @@ class Offload:
                 return False
             self._meter, self._unread = Meter(), False
             await asyncio.to_thread(table.install, self._plan)
+            await asyncio.to_thread(self._note_rules)
             return True
+
+    def _note_rules(self) -> None:
+        try:
+            self._standing = ruleset_watch.rules_by_chain()
+        except (NetlinkError, OSError) as error:
+            self._standing = None
+            _log.warning("our rules could not be listed", error=str(error))
 
     def _is_whole(self) -> bool:
         found = ruleset_watch.rules_by_chain()
         wanted = rules_by_chain(self._plan)
         # Chains of an earlier plan stay behind, empty.
-        return all(found.get(name, 0) == count for name, count in wanted.items()) and all(
-            name in wanted or not count for name, count in found.items()
-        )
+        counts_hold = all(len(found.get(name, ())) == count for name, count in wanted.items())
+        return counts_hold and found.keys() <= wanted.keys() and self._standing in (None, found)
 
     async def _put_in_force(self, plan: Plan) -> None:
         try:

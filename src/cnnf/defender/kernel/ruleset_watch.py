@@ -9,7 +9,7 @@ import ctypes
 import errno
 import socket
 import struct
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -141,21 +141,29 @@ def generation() -> int:
     return rulesetgen.decode_generation(answer or b"").number
 
 
-def rules_by_chain() -> dict[str, int]:
-    """How many rules each chain of our table has; empty when there is no table.
+def rules_by_chain() -> dict[str, tuple[int, ...]]:
+    """The rules of our table by chain, in order, each as a hash of all that it says and of its
+    handle; empty when there is no table.
 
-    A chain without rules is not in it. Raises NetlinkError (Interrupted when others change rules
-    all the time), OSError.
+    A rule put in another's place keeps that one's handle and says something else. A chain without
+    rules is not in it. Raises NetlinkError (Interrupted when others change rules all the time),
+    OSError.
     """
     netlink = NetlinkSocket(NETLINK_NETFILTER)
     try:
         payloads = netlink.whole(
-            "counting our rules", lambda sequence: rulesetgen.dump_rules(sequence, TABLE)
+            "listing our rules", lambda sequence: rulesetgen.dump_rules(sequence, TABLE)
         )
     finally:
         netlink.close()
-    chains = (rulesetgen.decode_chain(payload, TABLE) for payload in payloads)
-    return dict(Counter(chain for chain in chains if chain is not None))
+    found: dict[str, tuple[int, ...]] = {}
+    for payload in payloads:
+        chain = rulesetgen.decode_chain(payload, TABLE)
+        if chain is not None:
+            # The first four bytes hold the ruleset's generation, which is another for every rule
+            # when somebody changes something else.
+            found[chain] = (*found.get(chain, ()), hash(payload[4:]))
+    return found
 
 
 def _accept_generations_only(sock: socket.socket) -> None:
