@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
@@ -62,11 +63,13 @@ from cnnf.defender.kernel.programs import was_ours
 from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
 from cnnf.defender.kernel.watch import Watch
 from cnnf.defender.link.credentials import Credentials
+from cnnf.defender.link.places import places_of
 from cnnf.defender.link.uplink import Uplink
 from cnnf.defender.local_policy import LocalPolicy
 from cnnf.defender.local_services import LocalServices
 from cnnf.defender.lookout import Lookout
 from cnnf.defender.netlink.errors import NetlinkError
+from cnnf.defender.news import follow, following
 from cnnf.defender.observer import Observer
 from cnnf.defender.options import Options
 from cnnf.defender.publisher import Publisher, host_info
@@ -82,7 +85,6 @@ _LOOPS_READY_SECONDS = 10.0
 #: How long the last counts may take to reach the Console on the way out.
 _DRAIN_SECONDS = 2.0
 _TASK_RETRY_SECONDS = 1.0
-
 #: More queues than two do not help before the machine has more cores than that to spare.
 _QUEUES_MAX = 4
 
@@ -155,6 +157,7 @@ class Defender:
         self._policy = LocalPolicy(options.policy) if options.policy else None
         self._policy_news = asyncio.Event()
         link = self._credentials.link()
+        self._console_url = link.url
         self._uplink = Uplink(
             link.url,
             self._credentials.tls(),
@@ -217,14 +220,15 @@ class Defender:
         await self._offload.install()
         self._ruleset_watch.start()
         self._tell_surroundings()
+        await self._find_console()
         await self._apply_wanted(compiled)
         self._publisher.host = self._host()
         for name, work in (
             ("observer", self._observer.run),
             ("publisher", self._publish_for_ever),
             ("upload", self._uplink.send_for_ever),
-            ("scopes", self._follow_wanted),
-            ("networks", self._follow_networks),
+            ("scopes", partial(follow, self._wanted_news, self._apply_wanted)),
+            ("networks", partial(follow, self._networks_news, self._use_networks)),
             ("addresses", self._follow_addresses),
             ("owners", self._follow_owners),
             ("counts", self._count_for_ever),
@@ -301,12 +305,9 @@ class Defender:
         if changed:
             self._networks_news.set()
 
-    async def _follow_networks(self) -> None:
-        while True:
-            await self._networks_news.wait()
-            self._networks_news.clear()
-            await self._filter_bridges()
-            await self._enforcer.use_networks()
+    async def _use_networks(self) -> None:
+        await self._filter_bridges()
+        await self._enforcer.use_networks()
 
     def _addresses_changed(self) -> None:
         self._address_news.set()
@@ -347,12 +348,6 @@ class Defender:
             self._wanted = settings
             self._wanted_news.set()
 
-    async def _follow_wanted(self) -> None:
-        while True:
-            await self._wanted_news.wait()
-            self._wanted_news.clear()
-            await self._apply_wanted()
-
     async def _apply_wanted(self, compiled: Compiled | None = None) -> None:
         wanted, before = self._wanted, self._enforcer.scopes
         await self._enforcer.apply(wanted, compiled)
@@ -373,8 +368,8 @@ class Defender:
                 async with asyncio.timeout(POLICY_FILE_SECONDS):
                     await self._policy_news.wait()
             if self._policy_news.is_set() or await asyncio.to_thread(policy.changed):
-                self._policy_news.clear()
-                await self._read_policy(policy)
+                with following(self._policy_news):
+                    await self._read_policy(policy)
 
     async def _read_policy(self, policy: LocalPolicy) -> None:
         try:
@@ -389,9 +384,15 @@ class Defender:
 
     # --- generations, and that what is in force stays so
 
+    async def _find_console(self) -> None:
+        """Its address may change while its name stays; one that can't be found stays as it was."""
+        places = await asyncio.to_thread(places_of, self._console_url)
+        self._enforcer.console = places or self._enforcer.console
+
     async def _count_for_ever(self) -> None:
         while True:
             if self._enforcer.seconds_in_generation > GENERATION_SECONDS_MAX:
+                await self._find_console()
                 await self._enforcer.renew()
             else:
                 await self._enforcer.count()
@@ -480,6 +481,9 @@ class Defender:
         while True:
             try:
                 await work()
+            except KernelError as error:
+                # A condition tells of it already; what was to be done still is.
+                _log.error("task failed", task=name, error=str(error))
             except Exception as error:
                 _log.exception("task failed", task=name)
                 self._condition("internal", f"{name}: {error or type(error).__name__}")

@@ -16,7 +16,7 @@ from cnnf.defender.core.conditions import Code
 from cnnf.defender.core.cutting import Living, decide, identities, parts
 from cnnf.defender.core.judge import Judge
 from cnnf.defender.core.limits import CGROUP_LEVELS
-from cnnf.defender.core.plan import Scopes
+from cnnf.defender.core.plan import Place, Scopes
 from cnnf.defender.core.tables import PREVENT
 from cnnf.defender.core.tallies import Tally
 from cnnf.defender.judging import Judging
@@ -62,6 +62,8 @@ class Enforcer:
         self._raise = raise_
         self._clear = clear
         self._changing = asyncio.Lock()
+        #: Where the Console is, as last looked up; none: not known (then the last stays).
+        self.console: tuple[Place, ...] = ()
         #: What was there before us and still lives; None before the first rules.
         self._spared: frozenset[object] | None = None
         self._counted_since_ms = _now_ms()
@@ -127,8 +129,12 @@ class Enforcer:
     async def restore(self, by: str) -> None:
         """Put back what somebody has changed of ours. Raises KernelError, NetlinkError, OSError."""
         async with self._changing:
-            if not await self._offload.restore():
-                return
+            try:
+                if not await self._offload.restore():
+                    return
+            except KernelError as error:
+                self._raise("rules-failed", str(error))
+                raise
             # What is answered now was asked by rules that are gone.
             await self._switch_kindly()
         who = f" by {by}" if by else ""
@@ -156,6 +162,9 @@ class Enforcer:
             await self._collecting
         # Tried again where it failed the last time.
         await self._take(self._offload.collect, final=True)
+        # Where nothing can be cut off it is asked about, since that tells which program connects.
+        cut_off = self._judging.prevents or self._offload.plan.fail_closed
+        changes["console"] = self.console if cut_off else ()
         levels = max(self._offload.plan.levels, min(self._judging.levels, CGROUP_LEVELS))
         try:
             confirmed = await self._offload.change(levels=levels, **changes)
