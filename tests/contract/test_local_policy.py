@@ -92,3 +92,13 @@ def test_one_that_is_too_large_is_refused_before_it_is_understood(path: Path) ->
 def test_a_directory_is_no_policy(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         LocalPolicy(tmp_path).read()
+
+
+def test_a_rule_that_could_never_match_is_refused(path: Path) -> None:
+    """Names are not followed by the datapath yet: a rule about one would be dead, silently."""
+    dns = '  - {name: pay, type: dns, values: ["*.pay.example"]}\nrules:'
+    path.write_text(PREVENT.replace("rules:", dns).replace("[shop], effect", "[pay], effect"))
+    with pytest.raises(InvalidValueError, match="dns object, which is not enforced yet"):
+        LocalPolicy(path).read()
+    path.write_text(PREVENT.replace("rules:", dns))
+    assert len(LocalPolicy(path).read().rules) == 1
