@@ -69,7 +69,7 @@ from cnnf.defender.local_policy import LocalPolicy
 from cnnf.defender.local_services import LocalServices
 from cnnf.defender.lookout import Lookout
 from cnnf.defender.netlink.errors import NetlinkError
-from cnnf.defender.news import follow, following
+from cnnf.defender.news import cancel, follow, following
 from cnnf.defender.observer import Observer
 from cnnf.defender.options import Options
 from cnnf.defender.publisher import Publisher, host_info
@@ -85,6 +85,9 @@ _LOOPS_READY_SECONDS = 10.0
 #: How long the last counts may take to reach the Console on the way out.
 _DRAIN_SECONDS = 2.0
 _TASK_RETRY_SECONDS = 1.0
+#: A tenth of the share of everything else, where there is not enough for all.
+_NICE = 10
+
 #: More queues than two do not help before the machine has more cores than that to spare.
 _QUEUES_MAX = 4
 
@@ -179,6 +182,9 @@ class Defender:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until SIGTERM or SIGINT. Raises KernelError when there is no way to work at all."""
+        # Naming flows may wait, and with thousands a second it would take a core from those who
+        # make them; packet loops give themselves more.
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
         stop = asyncio.Event()
         running = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -244,7 +250,7 @@ class Defender:
         """Take everything back; each step is tried whatever the one before did."""
         upload = [task for task in self._tasks if task.get_name() == "upload"]
         others = [task for task in self._tasks if task not in upload]
-        await _cancel(others)
+        await cancel(others)
         self._ruleset_watch.stop()
         with contextlib.suppress(KernelError, NetlinkError, OSError, CountsUnreadError):
             if upload:
@@ -261,7 +267,7 @@ class Defender:
                 self._publisher.publish()
                 self._uplink.notify()
                 await self._uplink.drained(_DRAIN_SECONDS)
-            await _cancel(upload)
+            await cancel(upload)
             self._services.close()
 
     # --- what discovery tells
@@ -488,12 +494,6 @@ class Defender:
                 _log.exception("task failed", task=name)
                 self._condition("internal", f"{name}: {error or type(error).__name__}")
             await asyncio.sleep(_TASK_RETRY_SECONDS)
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _now_ms() -> int:

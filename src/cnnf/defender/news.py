@@ -1,4 +1,4 @@
-"""Word that something is to be followed, which stands until it was: for the daemon's tasks."""
+"""For the daemon's tasks: word that something is to be followed, which stands until it was."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,3 +22,10 @@ async def follow(news: asyncio.Event, act: Callable[[], Awaitable[None]]) -> Non
         await news.wait()
         with following(news):
             await act()
+
+
+async def cancel(tasks: list[asyncio.Task[None]]) -> None:
+    """End tasks that go on for ever, and wait until they have."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
