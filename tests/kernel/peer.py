@@ -29,6 +29,7 @@ _HAMMER_SECONDS = 0.01
 _OUTCOMES = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
+    errno.EPERM: "denied",
     errno.ECONNABORTED: "reset",
     errno.EHOSTUNREACH: "unreachable",
     errno.ENETUNREACH: "unreachable",
