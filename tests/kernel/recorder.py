@@ -107,6 +107,7 @@ class Recorder:
             raise_=self.conditions.__setitem__,
             clear=lambda code: self.conditions.pop(code, None),
         )
+        self.enforcer.console = plan.console
         self.settings = Settings(
             generation=1, **{"containers": True, "hosts": True, **options.settings}
         )
