@@ -18,6 +18,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from tests.kernel.traffic import unknown_options
+
 #: (address, port)
 Target = tuple[str, int]
 
@@ -219,21 +221,6 @@ def attempt(target: Target, options: dict[str, Any]) -> tuple[str, float]:
     if connected and outcome != "answered":
         outcome = "accepted"
     return outcome, (time.monotonic() - started) * 1000
-
-
-def unknown_options(length: int) -> bytes:
-    """A destination options header of `length` bytes (a multiple of 8).
-
-    Filled with options of an experimental type that receivers skip (RFC 4727), since a receiver
-    drops more than seven bytes of padding and more than eight options.
-    """
-    rest = length - 2
-    filled = b""
-    while rest:
-        part = min(rest, 200)
-        filled += bytes([0x1E, part - 2]) + bytes(part - 2)
-        rest -= part
-    return bytes([0, length // 8 - 1]) + filled
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ def connect(address: str, ports: list[int], count: int, options: int, hold_s: fl
             # Gone at once, so that thousands of connections do not use up the ports.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             if options:
-                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_DSTOPTS, _unknown_options(options))
+                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_DSTOPTS, unknown_options(options))
             try:
                 sock.connect((address, ports[number % len(ports)]))
                 time.sleep(hold_s)
@@ -55,7 +55,7 @@ def connect(address: str, ports: list[int], count: int, options: int, hold_s: fl
     return failed
 
 
-def _unknown_options(length: int) -> bytes:
+def unknown_options(length: int) -> bytes:
     """A destination options header of `length` bytes (a multiple of 8).
 
     Filled with options of an experimental type that receivers skip (RFC 4727), since a receiver
