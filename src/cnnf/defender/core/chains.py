@@ -11,14 +11,16 @@ from cnnf.defender.core.plan import Plan, address_key, cgroup_key, reply_key
 
 _FAMILIES = ((4, "ip"), (6, "ip6"))
 
-#: Byte 13 of a TCP header holds its flags; read without a test for TCP, which would cost every
-#: packet two more comparisons. What is no TCP and looks alike is turned away one rule later.
-_FLAGS = "@th,104,8"
-_FLAGGED = f"{_FLAGS} & 0x06 != 0x00"  # SYN or RST: the first packets of either direction
-_SYN = f"{_FLAGS} & 0x17 == 0x02"
-_SYN_ACK = f"{_FLAGS} & 0x17 == 0x12"
+#: Bytes 12 to 15 of a TCP header, with the flags in the second; four bytes are what nft compares
+#: fastest. Read without a test for TCP, which would cost every packet two more comparisons: what is
+#: no TCP and looks alike is turned away later.
+_FLAGS = "@th,96,32"
+_FLAGGED = f"{_FLAGS} & 0x00060000 != 0x0"  # SYN or RST: the first packets of either direction
+_SYN = f"{_FLAGS} & 0x00170000 == 0x00020000"
+_SYN_ACK = f"{_FLAGS} & 0x00170000 == 0x00120000"
+_NO_TCP = "meta l4proto != tcp return"
 #: A closed port's answer to a SYN has no sequence number of its own (RFC 9293, 3.10.7.1).
-_REFUSAL = f"{_FLAGS} & 0x17 == 0x14 @th,32,32 0x0"
+_REFUSAL = f"{_FLAGS} & 0x00170000 == 0x00140000 @th,32,32 0x0"
 #: A reset that we have made ourselves bears the address of one who is elsewhere.
 _OWN_REFUSALS = {
     "input": [f"iif lo {_REFUSAL} fib saddr type != local return"],
@@ -72,13 +74,14 @@ def rules(plan: Plan) -> Chains:
         first_udp = [f"{_FIRST_UDP} goto {hook}_syn"] if plan.udp else []
         made[f"{hook}_flagged"] = [
             # What is no TCP looks alike if its sender likes: a `return` from here is no way back.
-            *first_udp,
-            "meta l4proto != tcp return",
+            *([*first_udp, _NO_TCP] if plan.udp else []),
             f"{_SYN} goto {hook}_syn",
+            *([] if plan.udp else [_NO_TCP]),
             # What is within the host comes by on OUTPUT and INPUT: counted on INPUT.
             *(["oif lo return"] if hook == "output" else []),
+            f"{_SYN_ACK} goto {answers}_answered",
             *_OWN_REFUSALS.get(hook, ()),
-            f"goto {answers}",
+            f"{_REFUSAL} goto {answers}_reset",
         ]
         made[f"at_{hook}"] = [f"{_FLAGGED} goto {hook}_flagged", *first_udp]
     return made
@@ -181,6 +184,12 @@ def _by_address(plan: Plan, leave: str = "") -> Iterator[str]:
     return _known(plan, "", (address_key(family) for family, _ in _FAMILIES), leave)
 
 
+def _lookalikes(plan: Plan) -> list[str]:
+    """Turns away what only looked like a SYN, once known flows are done with; with UDP judged too
+    that has happened before."""
+    return [] if plan.udp else [_NO_TCP]
+
+
 def _prerouting(plan: Plan) -> list[str]:
     """Within one container network, over a bridge."""
     mark = _Mark(plan)
@@ -209,6 +218,7 @@ def _forward(plan: Plan) -> list[str]:
     made = [f"{_Mark(plan).is_judged} goto done"]
     if plan.scopes.containers:
         made += _by_address(plan)
+    made += _lookalikes(plan)
     for family, ip in _FAMILIES:
         source, target = f"{ip} saddr @containers{family}", f"{ip} daddr @containers{family}"
         if plan.scopes.containers:
@@ -227,6 +237,8 @@ def _input(plan: Plan) -> list[str]:
     parity = plan.generation & 1
     if plan.scopes.any:
         made += _by_address(plan)
+    made += _lookalikes(plan)
+    if plan.scopes.any:
         for family, _ in _FAMILIES:
             # As if it were remembered: never asked about, and counted all the same.
             made.append(
@@ -290,6 +302,7 @@ def _by_level(levels: range, chain: str) -> Iterator[str]:
 
 def _output_unknown(plan: Plan) -> Iterator[str]:
     parity = plan.generation & 1
+    yield from _lookalikes(plan)
     if plan.scopes.any:
         for family, ip in _FAMILIES:
             yield (
@@ -313,11 +326,8 @@ def _answers(plan: Plan) -> Chains:
     parity = plan.generation & 1
     made: Chains = {}
     for name in ("forward_answers", "host_answers"):
-        lines: list[str] = []
-        for role, flags in (("answered", _SYN_ACK), ("reset", _REFUSAL)):
-            chain = f"{name}_{role}"
-            lines.append(f"{flags} goto {chain}")
-            found = []
+        for role in ("answered", "reset"):
+            found: list[str] = []
             for family, _ in _FAMILIES:
                 key = reply_key(family)
                 if role == "reset" and plan.prevents:
@@ -332,6 +342,5 @@ def _answers(plan: Plan) -> Chains:
                     found.append(f"meta nfproto ipv{family} {add}")
                 else:
                     found += [f"{ip} {end} @containers{family} {add}" for end in ("saddr", "daddr")]
-            made[chain] = found if plan.scopes.any else []
-        made[name] = lines if plan.scopes.any else []
+            made[f"{name}_{role}"] = found if plan.scopes.any else []
     return made

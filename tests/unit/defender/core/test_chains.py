@@ -10,8 +10,8 @@ from cnnf.defender.core.plan import Plan, Scopes
 from tests.unit.defender.core.plans import plan, plans, rules
 from tests.unit.defender.core.walks import End, walk
 
-FLAGGED = "@th,104,8 & 0x06 != 0x00"
-SYN = "@th,104,8 & 0x17 == 0x02"
+FLAGGED = "@th,96,32 & 0x00060000 != 0x0"
+SYN = "@th,96,32 & 0x00170000 == 0x00020000"
 FIRST_UDP = "meta l4proto udp ct direction original ct status & confirmed == 0x0"
 #: A TCP SYN that comes from elsewhere, and one over loopback.
 TCP = {
@@ -136,11 +136,14 @@ def test_failsafe_ports_are_counted_and_never_asked_about(any_plan: Plan, scopes
 
 @given(plans, st.sampled_from(["input", "forward", "output"]))
 def test_answers_are_let_through_and_counted_where_enabled(given: Plan, hook: str) -> None:
-    kinds = ("@th,104,8 & 0x17 == 0x12", "@th,104,8 & 0x17 == 0x14 @th,32,32 0x0")
+    kinds = (
+        "@th,96,32 & 0x00170000 == 0x00120000",
+        "@th,96,32 & 0x00170000 == 0x00140000 @th,32,32 0x0",
+    )
     for flags in kinds:
         facts = dict.fromkeys(kinds, False) | TCP | {SYN: False, flags: True}
         found = ways(given, hook, 0x1234 & given.marks.keep, facts)
         assert {(end.how, end.mark) for end in found} == {("accept", 0x1234 & given.marks.keep)}
         added = {name.rstrip("46_01") for end in found for name in end.added}
-        role = "answered" if flags.endswith("0x12") else "reset"
+        role = "answered" if flags == kinds[0] else "reset"
         assert added == ({role} if given.scopes.any else set())

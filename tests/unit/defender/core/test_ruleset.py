@@ -186,7 +186,7 @@ def test_a_packet_of_an_established_connection_meets_one_comparison(given: Plan)
     by_chain = rules(ruleset.table(given))
     for hook in HOOKS:
         first, *more = by_chain[f"at_{hook}"]
-        assert first == f"@th,104,8 & 0x06 != 0x00 goto {hook}_flagged"
+        assert first == f"@th,96,32 & 0x00060000 != 0x0 goto {hook}_flagged"
         assert len(more) == given.udp
         assert all(line.startswith("meta l4proto udp ") for line in more)
 
