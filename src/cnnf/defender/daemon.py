@@ -263,7 +263,7 @@ class Defender:
             self._address_watch.stop()
             if upload:
                 with contextlib.suppress(OSError, NetlinkError):
-                    await self._observer.attribute_all()
+                    await self._observer.attribute_all(patient=False)
                 self._publisher.publish()
                 self._uplink.notify()
                 await self._uplink.drained(_DRAIN_SECONDS)

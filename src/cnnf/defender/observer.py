@@ -30,8 +30,7 @@ from cnnf.defender.core.attribution import (
     is_visible,
     plain,
 )
-from cnnf.defender.core.containers import Container
-from cnnf.defender.core.existing import NamespaceSockets, merge
+from cnnf.defender.core.existing import merge
 from cnnf.defender.core.flows import FlowTable
 from cnnf.defender.core.judgement import Cause
 from cnnf.defender.core.limits import DECISIONS_KEPT_MAX, LISTENER_WAIT_MS, PENDING_FLOWS_MAX
@@ -41,14 +40,13 @@ from cnnf.defender.core.plan import Scopes
 from cnnf.defender.core.tables import UDP
 from cnnf.defender.core.tallies import FlowKey, Tally
 from cnnf.defender.judging import Judging
-from cnnf.defender.kernel import addresses, namespaces
+from cnnf.defender.kernel import addresses
+from cnnf.defender.kernel.cutting import survey
 from cnnf.defender.kernel.errors import KernelError
-from cnnf.defender.kernel.sockdiag import SocketOwner, SocketTable
-from cnnf.defender.kernel.sockets import NETLINK_NETFILTER, NetlinkSocket
+from cnnf.defender.kernel.sockdiag import SocketOwner
 from cnnf.defender.local_services import LocalServices
-from cnnf.defender.netlink import conntrack
 from cnnf.defender.netlink.errors import NetlinkError
-from cnnf.defender.netlink.inet_diag import AF_INET, AF_INET6
+from cnnf.defender.netlink.inet_diag import TCP_ESTABLISHED
 from cnnf.defender.netlink.nflog import LoggedPacket
 from cnnf.defender.netlink.nfqueue import OUTPUT
 from cnnf.defender.netlink.packets import parse_segment
@@ -313,16 +311,17 @@ class Observer:
             self._arrived.clear()
             await self.attribute_all()
 
-    async def attribute_all(self) -> None:
-        """Attribute everything that has arrived, and what waits where its time has come."""
+    async def attribute_all(self, *, patient: bool = True) -> None:
+        """Attribute everything that has arrived, and what waits where its time has come; all of it
+        when there is no time left."""
         while self._sightings:
             batch = [
                 self._sightings.popleft() for _ in range(min(_BATCH_MAX, len(self._sightings)))
             ]
             await self._attribute(batch, wait=True)
-        await self._look_after_waiting()
+        await self._look_after_waiting(patient)
 
-    async def _look_after_waiting(self) -> None:
+    async def _look_after_waiting(self, patient: bool) -> None:
         """Attribute what has waited long enough, and what has got a name by now.
 
         Names are looked up again only when there is news of any: thousands may be waiting.
@@ -335,8 +334,10 @@ class Observer:
         waiting, self._waiting = self._waiting, deque()
         done = []
         for one in waiting:
-            if one.until_ms <= now_ms or (
-                again and not isinstance(attribute(one.sighting, around), Unnamed)
+            if (
+                not patient
+                or one.until_ms <= now_ms
+                or (again and not isinstance(attribute(one.sighting, around), Unnamed))
             ):
                 done.append(one.sighting)
             else:
@@ -364,9 +365,8 @@ class Observer:
 
         After a change of scopes from `before` only those that were not to be seen until then.
         """
-        containers = list(self._book.containers.values())
-        async with self._worker:
-            sightings = await asyncio.to_thread(self._existing, containers)
+        pids = [one.pid for one in self._book.containers.values() if one.pid]
+        sightings = await asyncio.to_thread(_existing, pids)
         around = self._around()
         for sighting in sightings:
             if not is_visible(sighting, scopes, around):
@@ -454,46 +454,16 @@ class Observer:
         self._listeners_at = time.monotonic()
         self._news += 1
 
-    def _existing(self, containers: list[Container]) -> list[Sighting]:
-        own = namespaces.own_id()
-        found = [
-            NamespaceSockets(True, self._services.listening_sockets(), self._services.established())
-        ]
-        seen = {own}
-        for container in containers:
-            with contextlib.suppress(OSError, NetlinkError):
-                identity = namespaces.id_of(container.pid)
-                if identity not in seen:
-                    seen.add(identity)
-                    found.append(_sockets_of(container.pid))
-        return merge(found, _tracked(), _now_ms())
 
-
-def _sockets_of(pid: int) -> NamespaceSockets:
-    with namespaces.inside(f"/proc/{pid}/ns/net"):
-        table = SocketTable()
-    try:
-        return NamespaceSockets(False, table.listeners(), table.established())
-    finally:
-        table.close()
-
-
-def _tracked() -> list[conntrack.Tracked]:
-    """Every tracked connection; none where this kernel tracks none."""
-    netlink = NetlinkSocket(NETLINK_NETFILTER)
-    found: list[conntrack.Tracked] = []
-    try:
-        for family in (AF_INET, AF_INET6):
-            request = conntrack.dump(netlink.sequence(), family)
-            for payload in netlink.dump("conntrack", request):
-                entry = conntrack.decode_tracked(payload)
-                if entry is not None:
-                    found.append(entry)
-    except (NetlinkError, OSError) as error:
-        _log.info("conntrack can't be read", error=str(error))
-    finally:
-        netlink.close()
-    return found
+def _existing(pids: list[int]) -> list[Sighting]:
+    found = survey(pids)
+    rooms = [
+        room.sockets._replace(
+            established=[one for one in room.sockets.established if one.state == TCP_ESTABLISHED]
+        )
+        for room in found.rooms
+    ]
+    return merge(rooms, found.tracked, _now_ms())
 
 
 def _place(flow: FlowKey) -> Place:
