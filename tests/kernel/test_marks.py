@@ -99,6 +99,16 @@ def test_policy_routing_by_mark(
         far_route(stage, selector, add=False)
 
 
+def test_no_socket_answers_for_a_loop(stage: Stage, recording: Recording) -> None:
+    """A mark that looks like an answer, or like any part of one, lets nothing past a rule."""
+    for family in (0, 1):
+        b = Network.ADDRESSES["b"][family]
+        for bits in range(0x400, 0x4000, 0x400):
+            for name in ("client", "program"):
+                tried = stage.peers[name].connect((b, PREVENTED), (b, FREE), mark=bits | 1)
+                assert tried == [["refused"], ["answered"]], hex(bits)
+
+
 def test_policy_routing_of_what_is_forwarded(stage: Stage, recording: Recording) -> None:
     """The mark is set before routing, by others; the reply finds its way by the main table."""
     subprocess.run(stage.host.command("nft", "-f", "-"), input=OTHERS.encode(), check=True)

@@ -48,6 +48,9 @@ def base(plan: Plan) -> dict[str, str]:
         if plan.udp:
             # Conntrack tells the first packet; before the destination is translated.
             hooks["at_prerouting_udp"] = "hook prerouting priority -160"
+    if plan.prevents:
+        # Before everybody else's, who may set marks of their own by it.
+        hooks["at_output_first"] = "hook output priority -450"
     for chain in ("input", "forward", "output"):
         hooks[f"at_{chain}"] = f"hook {chain} priority {_PRIORITY}"
     return hooks
@@ -69,6 +72,10 @@ def rules(plan: Plan) -> Chains:
         made["at_prerouting"] = [f"{_SYN} meta l4proto tcp goto prerouting_syn"]
     if "at_prerouting_udp" in hooks:
         made["at_prerouting_udp"] = [f"{_FIRST_UDP} goto prerouting_syn"]
+    if "at_output_first" in hooks:
+        # A socket may set a mark that looks like an answer of ours (SO_MARK, for which CAP_NET_RAW
+        # is enough): what it says of our bits is not heard. Elsewhere packets come without marks.
+        made["at_output_first"] = [f"{_Mark(plan).is_ours} {_Mark(plan).clear}"]
     for hook in ("input", "forward", "output"):
         answers = "host_answers" if hook != "forward" else "forward_answers"
         first_udp = [f"{_FIRST_UDP} goto {hook}_syn"] if plan.udp else []
@@ -93,6 +100,7 @@ class _Mark:
     def __init__(self, plan: Plan) -> None:
         marks = plan.marks
         ours = f"meta mark & {marks.mask:#x}"
+        self.is_ours = f"{ours} != 0x0"
         self.clear = f"meta mark set meta mark & {marks.keep:#x}"
         self.only_judged = f"{self.clear} | {marks.judged:#x}"
         self.is_judged = f"meta mark & {marks.judged:#x} != 0x0"

@@ -168,11 +168,15 @@ def test_there_is_one_chain_a_hook_and_one_for_bridges_where_they_may_matter(giv
     bridged = {"at_prerouting"} if given.bridged and given.networks else set()
     if bridged and given.udp:
         bridged.add("at_prerouting_udp")
-    assert hooked(text) == {f"at_{hook}" for hook in HOOKS} | bridged
+    first = {"at_output_first"} if given.prevents else set()
+    assert hooked(text) == {f"at_{hook}" for hook in HOOKS} | bridged | first
     hook = re.compile(r"chain inet cnnf (\S+) \{ type filter hook \w+ priority (-?\d+);")
     priorities = dict(hook.findall(text))
     # After the host's firewall (0), before the source is translated on INPUT (100).
     assert all(0 < int(priorities[f"at_{hook}"]) < 100 for hook in HOOKS)
+    if first:
+        # Before whoever sets marks of his own there: mangle is at -150, raw at -300.
+        assert int(priorities["at_output_first"]) < -300
     if bridged:
         # After raw's own rules (-300), before conntrack (-200).
         assert -300 < int(priorities["at_prerouting"]) < -200
