@@ -31,6 +31,11 @@ rules:
 """
 
 
+#: A loop reports within a quarter of a second, the kernel is read every 2 s, and what nobody told
+#: of is certain the time after.
+COUNTED_S = 30.0
+
+
 class Connection(NamedTuple):
     """One connection of a stream; times are of `time.monotonic()`."""
 
@@ -154,6 +159,20 @@ def counted(product: Product) -> dict[int, dict[str, Any]]:
     """What Radar shows of connections from the neighbour to the service, by port."""
     edges = product.radar("hosts").edges
     return {key[2]: port for key, port in edges.items() if key[:2] == (PEER, SERVER)}
+
+
+def total(product: Product, ports: range) -> int:
+    """Connections to these ports on Radar, whatever became of them."""
+    return sum(one["connections"] for port, one in counted(product).items() if port in ports)
+
+
+def counts(product: Product, ports: range, made: int) -> None:
+    """Wait until Radar shows so many connections to these ports, and no more."""
+    seen = -1
+    until = time.monotonic() + COUNTED_S
+    while seen != made:
+        assert time.monotonic() < until, f"{made} connections were made, Radar shows {seen}"
+        seen = total(product, ports)
 
 
 def rules(here: Namespace) -> str:

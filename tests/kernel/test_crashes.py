@@ -189,7 +189,9 @@ def test_killed_at_every_step_of_start_and_end(defending: Defending) -> None:
         defending.ready()
         kill_at(defending, number)
         defending.signal(signal.SIGTERM)
-        assert defending.wait() == -signal.SIGKILL, number
+        code = defending.wait()
+        # An end that fell into no generation's reading has a step less.
+        assert code == -signal.SIGKILL or (code == 0 and number > END_RUNS_MIN)
         whole(defending, states)
 
 

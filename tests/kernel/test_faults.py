@@ -14,15 +14,17 @@ import pytest
 from cnnf.defender.core.limits import LOOP_BURST_MAX, QUEUE_LENGTH_MAX
 from tests.kernel.conftest import ROOT
 from tests.kernel.guarded import (
+    COUNTED_S,
     HOST,
     PEER,
     Guarded,
     conditions,
-    counted,
+    counts,
     first,
     guarded,
     running,
     tells,
+    total,
 )
 from tests.lab import netns
 from tests.lab.product import Product, eventually
@@ -31,9 +33,6 @@ pytestmark = pytest.mark.kernel
 
 #: Packets pass again so long after a loop got stuck: 1.5 s, a look, and what a busy machine takes.
 PASS_AGAIN_S = 2.5
-#: A loop reports within a quarter of a second, the kernel is read every 2 s, and what nobody told
-#: of is certain the time after.
-COUNTED_S = 30.0
 
 #: A host, cnnf on it, and whether that fails closed. Ports are few: Radar shows 64 of an edge.
 Both = tuple[Guarded, Product, bool]
@@ -74,20 +73,6 @@ def replaced(product: Product, before: list[int]) -> Callable[[], bool]:
         return len(now) == len(before) and not set(now) & set(before)
 
     return check
-
-
-def total(product: Product, ports: range) -> int:
-    """Connections to these ports on Radar, whatever became of them."""
-    return sum(one["connections"] for port, one in counted(product).items() if port in ports)
-
-
-def counts(product: Product, ports: range, made: int) -> None:
-    """Wait until Radar shows so many connections to these ports, and no more."""
-    seen = -1
-    until = time.monotonic() + COUNTED_S
-    while seen != made:
-        assert time.monotonic() < until, f"{made} connections were made, Radar shows {seen}"
-        seen = total(product, ports)
 
 
 def bypassed(product: Product) -> int:
