@@ -35,6 +35,8 @@ def run(command: list[str], *, text: str = "", subject: str) -> str:
         raise MissingProgram(
             f"{subject}: {command[0]} is not installed (package {package})"
         ) from error
+    except PermissionError as error:
+        raise NotPermitted(f"{subject}: {command[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise ProgrammingFailed(
             f"{subject}: {command[0]} did not end within {_TIMEOUT_SECONDS} s"

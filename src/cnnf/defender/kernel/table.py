@@ -13,7 +13,7 @@ from cnnf.defender.core import ruleset
 from cnnf.defender.core.plan import Plan, Scopes
 from cnnf.defender.core.ruleset import TABLE, CountSet
 from cnnf.defender.kernel import elements
-from cnnf.defender.kernel.errors import ProgrammingFailed
+from cnnf.defender.kernel.errors import NotPermitted, ProgrammingFailed
 from cnnf.defender.kernel.programs import run
 from cnnf.defender.kernel.sockets import NETLINK_NETFILTER, NetlinkSocket
 from cnnf.defender.netlink import nfrule, nftcounter
@@ -50,7 +50,7 @@ def remove() -> None:
 
 
 def present() -> bool:
-    """Is the table there? Raises NetlinkError, OSError.
+    """Is the table there? Raises NotPermitted, NetlinkError, OSError.
 
     By netlink, since `nft list tables` reads every element of every set first.
     """
@@ -58,6 +58,10 @@ def present() -> bool:
     try:
         request = nfrule.get_table(netlink.sequence(), TABLE)
         return netlink.one("looking for the nft table", request) is not None
+    except KernelRefused as refusal:
+        if refusal.errno == errno.EPERM:
+            raise NotPermitted(str(refusal)) from refusal
+        raise
     finally:
         netlink.close()
 
