@@ -165,6 +165,7 @@ class Enforcer:
         # Where nothing can be cut off it is asked about, since that tells which program connects.
         cut_off = self._judging.prevents or self._offload.plan.fail_closed
         changes["console"] = self.console if cut_off else ()
+        changes["guarded"] = self._offload.plan.guarded or self._judging.prevents
         levels = max(self._offload.plan.levels, min(self._judging.levels, CGROUP_LEVELS))
         try:
             confirmed = await self._offload.change(levels=levels, **changes)

@@ -48,7 +48,7 @@ def base(plan: Plan) -> dict[str, str]:
         if plan.udp:
             # Conntrack tells the first packet; before the destination is translated.
             hooks["at_prerouting_udp"] = "hook prerouting priority -160"
-    if plan.prevents:
+    if plan.prevents or plan.guarded:
         # Before everybody else's, who may set marks of their own by it.
         hooks["at_output_first"] = "hook output priority -450"
     for chain in ("input", "forward", "output"):

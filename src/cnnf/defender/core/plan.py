@@ -32,9 +32,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be in force.
 
     `bridged` says that packets within a container network may pass over a bridge of this host,
-    `prevents` that something may be refused. `failsafe` are ports of this host, `console` places
-    elsewhere, that are counted but never asked about. `levels` is the deepest cgroup that flows are
-    remembered for.
+    `prevents` that something may be refused, `guarded` that this was so at some time: the hook that
+    it needs then stays, since taking one out makes the kernel drop what waits in queues.
+    `failsafe` are ports of this host, `console` places elsewhere, that are counted but never asked
+    about. `levels` is the deepest cgroup that flows are remembered for.
     """
 
     marks: Marks
@@ -48,6 +49,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     udp: bool = False
     refuse_with: RefuseWith = "reset"
     prevents: bool = False
+    guarded: bool = False
     failsafe: tuple[int, ...] = ()
     console: tuple[Place, ...] = ()
     levels: int = CGROUP_LEVELS

@@ -41,6 +41,7 @@ plans = st.builds(
     udp=st.booleans(),
     refuse_with=st.sampled_from(["reset", "drop"]),
     prevents=st.booleans(),
+    guarded=st.booleans(),
     failsafe=st.sampled_from([(), (22,), (22, 2222)]),
     console=st.sampled_from([(), CONSOLE]),
     levels=st.sampled_from([1, 2, 6]),

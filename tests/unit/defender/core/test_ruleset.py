@@ -168,7 +168,7 @@ def test_there_is_one_chain_a_hook_and_one_for_bridges_where_they_may_matter(giv
     bridged = {"at_prerouting"} if given.bridged and given.networks else set()
     if bridged and given.udp:
         bridged.add("at_prerouting_udp")
-    first = {"at_output_first"} if given.prevents else set()
+    first = {"at_output_first"} if given.prevents or given.guarded else set()
     assert hooked(text) == {f"at_{hook}" for hook in HOOKS} | bridged | first
     hook = re.compile(r"chain inet cnnf (\S+) \{ type filter hook \w+ priority (-?\d+);")
     priorities = dict(hook.findall(text))
