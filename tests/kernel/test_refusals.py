@@ -93,10 +93,10 @@ def test_unwritable_data_directory(here: Namespace) -> None:
     assert "/proc/cnnf" in said
 
 
-def test_without_iptables(here: Namespace, tmp_path: Path) -> None:
+def test_without_nft(here: Namespace, tmp_path: Path) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
-    for name in ("nft", "ip", "nsenter"):
+    for name in ("ip", "nsenter"):
         found = shutil.which(name)
         assert found is not None
         (programs / name).symlink_to(found)
@@ -109,7 +109,7 @@ def test_without_iptables(here: Namespace, tmp_path: Path) -> None:
         env={"PATH": str(programs)},
     )
     assert done.returncode == 1
-    assert "package iptables" in done.stderr
+    assert "package nftables" in done.stderr
     assert "Traceback" not in done.stderr
 
 
