@@ -229,14 +229,14 @@ class Recorder:
         """Everything since the last call."""
         # The loops report within a quarter of a second, listeners are waited for 0.4 s; nobody here
         # will ever be named by an engine.
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(1.0)
         self._look_for_unjudged()
         await self.enforcer.renew()
         await asyncio.sleep(0.3)
         await self.enforcer.count()
         for _ in range(2):
             await self.observer.attribute_all(patient=False)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.3)
         return [
             {
                 "source": flow.source.instance or flow.source.address,

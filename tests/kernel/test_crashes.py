@@ -226,7 +226,7 @@ def random_moments(seconds: float, count: int) -> list[float]:
 
 def test_killed_at_any_moment(defending: Defending) -> None:
     """At random moments of its start, without a thought for steps."""
-    for moment in random_moments(3.0, 5):
+    for moment in random_moments(3.0, 3):
         defending.start()
         time.sleep(moment)
         defending.signal(signal.SIGKILL)
@@ -242,7 +242,7 @@ def test_killed_at_any_moment(defending: Defending) -> None:
 def test_interrupted_at_any_moment(defending: Defending, number: signal.Signals) -> None:
     """Ctrl-C while it starts: nothing is left, whenever it comes."""
     here = defending.host.here
-    for moment in random_moments(3.0, 4):
+    for moment in random_moments(3.0, 2):
         defending.start()
         time.sleep(moment)
         defending.signal(number)
@@ -253,7 +253,7 @@ def test_interrupted_at_any_moment(defending: Defending, number: signal.Signals)
 
 def test_cnnf_up_interrupted_at_any_moment(host: Guarded, tmp_path: Path) -> None:
     """Console, Defender and loops are gone; so is everything in the kernel."""
-    for moment in random_moments(6.0, 4):
+    for moment in random_moments(6.0, 3):
         with (tmp_path / "log").open("wb") as log:
             process = host.here.start(
                 *(*CNNF, "up", "--enable", "--data-dir", str(tmp_path / "data")),

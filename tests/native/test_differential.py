@@ -206,7 +206,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Run, Run]]:
 
 
 @settings(
-    max_examples=100,
+    max_examples=60,
     deadline=None,
     # The loops are meant to live on.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

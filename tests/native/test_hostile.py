@@ -21,7 +21,7 @@ from tests.unit.defender.core.rulings import Packet, packets, tables
 
 SYN = segment(bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]), 80)
 LIVING = settings(
-    max_examples=80,
+    max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
