@@ -93,7 +93,6 @@ class Enforcer:
         scopes = Scopes(containers=settings.containers, hosts=settings.hosts)
         async with self._changing:
             await self._spare()
-            had_rules = self._judging.rules
             if compiled is not None or scopes != self.scopes:
                 self._judging.change(scopes, compiled)
                 self._loops.prepare(self._judging.tables())
@@ -105,7 +104,7 @@ class Enforcer:
                 refuse_with=settings.refuse_with,
                 prevents=self._judging.prevents,
             )
-            if compiled is not None and settings.cut and (had_rules or self._judging.rules):
+            if compiled is not None and settings.cut and self._judging.prevents:
                 await self._cut(settings)
 
     async def renew(self) -> None:
@@ -215,12 +214,9 @@ class Enforcer:
 
     async def _cut(self, settings: Settings) -> None:
         """End what lives and would now be refused."""
-        judge = self._judging.judge()
-        if not judge.prevents:
-            return
         try:
             report, ambiguous = await asyncio.to_thread(
-                self._cut_now, judge, self._pids(), udp=settings.udp
+                self._cut_now, self._judging.judge(), self._pids(), udp=settings.udp
             )
         except (NetlinkError, OSError) as error:
             self._raise("cut-failed", f"living connections could not be looked at: {error}")

@@ -4,8 +4,6 @@ One owner: the daemon. The loops get whole tables when the policy or the mode ch
 of them starts, and single changes when a container comes, a service is named or a listener moves.
 """
 
-import structlog
-
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.attribution import Listeners, plain
 from cnnf.defender.core.containers import Container, as_instance
@@ -18,8 +16,6 @@ from cnnf.defender.kernel.loops import Loops
 from cnnf.defender.local_services import LocalServices
 from cnnf.policy.compiled import Compiled
 from cnnf.policy.endpoints import Identity, sorted_labels
-
-_log = structlog.get_logger(__name__)
 
 _SERVICE = "service:"
 
@@ -59,17 +55,12 @@ class Judging:
         """Does it matter to a rule which of the host's programs connects?"""
         return self._judgement.asks_who
 
-    @property
-    def version(self) -> int:
-        """The number of the tables in force."""
-        return self._judgement.version
-
     def change(self, scopes: Scopes, compiled: Compiled | None = None) -> None:
         """Another mode or policy; `Loops.prepare` sends it."""
         self._judgement.change(scopes, compiled)
 
     def tables(self) -> Tables:
-        """All that a loop has to know now."""
+        """All that the loops have to know now: every one of them is to be told."""
         people = self._people()
         tables = self._judgement.tables(people)
         self._named = dict(tables.cgroups)
@@ -80,7 +71,7 @@ class Judging:
 
     def judge(self) -> Judge:
         """A judge of our own, who decides as the loops do."""
-        return Judge(self.tables())
+        return Judge(self._judgement.describe(self._people()))
 
     def cause(self, report: Report, seen: Seen) -> Cause:
         """What decided about a flow that a loop tells of."""

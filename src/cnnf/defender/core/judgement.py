@@ -113,6 +113,12 @@ class Judgement:
 
     def tables(self, people: People) -> Tables:
         """Everything a loop judges by; classes that come up later are told by `new_classes`."""
+        tables = self.describe(people)
+        self._told = len(self._classes)
+        return tables
+
+    def describe(self, people: People) -> Tables:
+        """The same for whoever judges beside the loops: what they have been told stays as it is."""
         compiled = self._compiled
         host = self.candidate(self._host)
         port_starts, port_rules = compiled.ports()
@@ -122,7 +128,6 @@ class Judgement:
         addresses = self.addresses(people.addresses) if ruled else {}
         listeners = self.listeners(people.listeners) if ruled else []
         cgroups = [(cgroup, self.candidate(who)) for cgroup, who in people.cgroups.items()]
-        self._told = len(self._classes)
         return Tables(
             version=self._version,
             containers=self._scopes.containers,

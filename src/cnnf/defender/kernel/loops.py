@@ -204,10 +204,9 @@ class Loops:
         loop.control, loop.started_at = ours, time.monotonic()
         loop.generation = loop.version = -1
         with theirs:
-            # Before it runs, so that it answers nothing by less than all there is to know.
-            tables = self._tables()
-            with _memory_file(encode_tables(tables)) as descriptor:
-                self._send(loop, encode(Prepare(tables.version)), descriptor)
+            # Before it runs, so that it answers nothing by less than all there is to know; and to
+            # every loop, since what is told later goes on from these tables.
+            self.prepare(self._tables())
             self._send(loop, encode(Use(self._generation)))
             loop.process = start_loop(
                 loop.queue,

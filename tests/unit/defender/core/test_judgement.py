@@ -179,6 +179,14 @@ def test_classes_are_told_once_and_in_order(judgement: Judgement) -> None:
     assert judgement.tables(People()).classes == told + fresh
 
 
+def test_a_judge_of_our_own_takes_nothing_from_what_is_told(judgement: Judgement) -> None:
+    told = judgement.tables(People()).classes
+    here = People(addresses={bytes([10, 1, 0, 7]): [SHOP]})
+    described = judgement.describe(here)
+    assert described.classes == told + judgement.new_classes()
+    assert judgement.tables(here) == described
+
+
 def test_numbers_mean_what_they_meant_in_their_version(judgement: Judgement) -> None:
     before = judgement.version
     assert judgement.cause(before, 0) == Cause("prevent", "rule:closed")
