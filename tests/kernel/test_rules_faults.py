@@ -231,7 +231,10 @@ def test_20000_elements_are_read_whole_while_rules_change(
         disturbing.start()
         netlink = NetlinkSocket(NETLINK_NETFILTER)
         try:
-            for _ in range(5):
+            # A reading may be quicker than a commit: on until there were enough of both.
+            readings, deadline = 0, time.monotonic() + 20
+            while (readings < 5 or len(commits) <= 5) and time.monotonic() < deadline:
+                readings += 1
                 keys = [one.key for one in elements.read(netlink, "many", "s")]
                 assert (len(keys), len(set(keys))) == (20_000, 20_000)
         finally:
@@ -239,4 +242,5 @@ def test_20000_elements_are_read_whole_while_rules_change(
             done.set()
             disturbing.join()
             nft("delete table inet many")
+        assert readings >= 5
         assert len(commits) > 5
