@@ -67,7 +67,7 @@ def _abort() -> None:
         client = socket.create_connection(server.getsockname())
         accepted, _ = server.accept()
         here = client.getsockname()[1]
-        found = [one for one in SocketTable().established() if one.source_port == here]
+        found = [one for one in SocketTable().living() if one.source_port == here]
         netlink = NetlinkSocket(NETLINK_SOCK_DIAG)
         netlink.ask("aborting", inet_diag.destroy(netlink.sequence(), found[0]))
         accepted.close()

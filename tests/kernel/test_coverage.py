@@ -5,7 +5,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -55,7 +54,7 @@ class Estate:
             process = getattr(self, name).start("sleep", "300")
             cleanup.callback(process.wait)
             cleanup.callback(process.kill)
-            wait_until_entered(process.pid)
+            netns.wait_until_entered(process.pid)
             self.pids[name] = process.pid
         with self.server.entered():
             self._listener = cleanup.enter_context(socket.create_server(("10.73.9.2", 80)))
@@ -79,14 +78,6 @@ class Estate:
         """SYNs of a container that the hooks have met."""
         words = self.host.run("nft", "list", "counter", "inet", "seen", name).split()
         return int(words[words.index("packets") + 1])
-
-
-def wait_until_entered(pid: int) -> None:
-    """`nsenter` has entered the namespace and become its command."""
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{pid}/exe").resolve().name == "nsenter":
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.fixture

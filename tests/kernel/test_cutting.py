@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -93,7 +92,7 @@ class Estate:
             process = end.start("sleep", "300")
             cleanup.callback(process.wait)
             cleanup.callback(process.kill)
-            wait_until_entered(process.pid)
+            netns.wait_until_entered(process.pid)
             self.pids.append(process.pid)
 
     def listen(self, where: Namespace, address: str, port: int) -> socket.socket:
@@ -136,14 +135,6 @@ class Estate:
     def entries(self) -> str:
         """The host's conntrack."""
         return self.host.run("conntrack", "-L", check=False)
-
-
-def wait_until_entered(pid: int) -> None:
-    """`nsenter` has entered the namespace and become its command."""
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{pid}/exe").resolve().name == "nsenter":
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -131,3 +132,11 @@ def _setns(descriptor: int) -> None:
     if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"setns: {os.strerror(number)}")
+
+
+def wait_until_entered(pid: int) -> None:
+    """`nsenter` has entered the namespace and become its command."""
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}/exe").resolve().name == "nsenter":
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -235,7 +235,7 @@ class Defender:
             ("upload", self._uplink.send_for_ever),
             ("scopes", partial(follow, self._wanted_news, self._apply_wanted)),
             ("networks", partial(follow, self._networks_news, self._use_networks)),
-            ("addresses", self._follow_addresses),
+            ("addresses", partial(follow, self._address_news, self._use_addresses)),
             ("owners", self._follow_owners),
             ("counts", self._count_for_ever),
             ("rules", self._keep_rules),
@@ -318,13 +318,10 @@ class Defender:
     def _addresses_changed(self) -> None:
         self._address_news.set()
 
-    async def _follow_addresses(self) -> None:
-        while True:
-            await self._address_news.wait()
-            self._address_news.clear()
-            await self._observer.read_addresses()
-            self._publisher.host = self._host()
-            self._tell_surroundings()
+    async def _use_addresses(self) -> None:
+        await self._observer.read_addresses()
+        self._publisher.host = self._host()
+        self._tell_surroundings()
 
     async def _follow_owners(self) -> None:
         """What is remembered and counted by address belongs to one owner: begin anew with each."""

@@ -18,7 +18,6 @@ from cnnf.defender.core.limits import SERVICES_MAX
 from cnnf.defender.core.services import UNKNOWN, ServiceName, service_name
 from cnnf.defender.discovery.services import Cgroups, Processes
 from cnnf.defender.kernel.sockdiag import SocketTable
-from cnnf.defender.netlink.inet_diag import Socket
 from cnnf.protocol.limits import PORTS_MAX
 from cnnf.protocol.messages import Instance, Process
 
@@ -154,14 +153,6 @@ class LocalServices:
                 known.ports.add(sock.source_port)
                 known.alive_at = time.monotonic()
         return Listeners(entries)
-
-    def listening_sockets(self) -> list[Socket]:
-        """The listening sockets of this namespace. Raises NetlinkError, OSError."""
-        return self._sockets.listeners()
-
-    def established(self) -> list[Socket]:
-        """The living connections of this namespace. Raises NetlinkError, OSError."""
-        return self._sockets.established()
 
     def instances(self, addresses: list[str]) -> list[Instance]:
         """The services that run now, as the Console is told about them."""

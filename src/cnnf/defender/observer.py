@@ -50,7 +50,7 @@ from cnnf.defender.netlink.inet_diag import TCP_ESTABLISHED
 from cnnf.defender.netlink.nflog import LoggedPacket
 from cnnf.defender.netlink.nfqueue import OUTPUT
 from cnnf.defender.netlink.packets import parse_segment
-from cnnf.protocol.messages import Instance
+from cnnf.protocol.messages import Instance, Protocol
 
 _log = structlog.get_logger(__name__)
 
@@ -165,7 +165,7 @@ class Observer:
             inode=seen.inode,
             destination=seen.destination,
             port=seen.port,
-            protocol="udp" if seen.protocol == UDP else "tcp",
+            protocol=_protocol(seen.protocol),
             connections=seen.count,
             effect=cause.effect,
             cause=cause.cause,
@@ -288,7 +288,7 @@ class Observer:
                 inode=inode,
                 destination=flow.destination,
                 port=flow.port,
-                protocol="udp" if flow.protocol == UDP else "tcp",
+                protocol=_protocol(flow.protocol),
                 effect=cause.effect,
                 cause=cause.cause,
                 first_seen=since_ms,
@@ -464,6 +464,10 @@ def _existing(pids: list[int]) -> list[Sighting]:
         for room in found.rooms
     ]
     return merge(rooms, found.tracked, _now_ms())
+
+
+def _protocol(number: int) -> Protocol:
+    return "udp" if number == UDP else "tcp"
 
 
 def _place(flow: FlowKey) -> Place:

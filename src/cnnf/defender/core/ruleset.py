@@ -11,12 +11,12 @@ meets one comparison there. A new connection's first packet goes
 The loop answers REPEAT: the kernel calls the chain that asked once more, so that nothing of anybody
 else's is passed by, and a packet leaves the hook with the mark it came with, which is why policy
 routing does not notice. The rule in `handover` is iptables' NFQUEUE target, which the `nft` program
-can't write: it is put there once by `kernel/handover.py`, and never touched again.
+can't write: it is put there once by `kernel/table.py`, and never touched again.
 
-The hooks (`_HOOKS`): after every translation of the destination, before that of the source, and
-after the host's own firewall, so that addresses are the real ones and what the host drops anyway is
-never seen. Bridged packets between containers of one network are judged in PREROUTING, because
-later a bridge may have made copies of them, which the kernel drops when they come back.
+The hooks (`chains.base`): after every translation of the destination, before that of the source,
+and after the host's own firewall, so that addresses are the real ones and what the host drops
+anyway is never seen. Bridged packets between containers of one network are judged in PREROUTING,
+because later a bridge may have made copies of them, which the kernel drops when they come back.
 
 Flows through and into the host are remembered by addresses and port. A flow from the host is
 remembered by the cgroup of its socket, exactly: the deepest level the socket has, so that a
@@ -34,22 +34,8 @@ import msgspec
 
 from cnnf.defender.core import chains
 from cnnf.defender.core.limits import SET_ELEMENTS_MAX
-from cnnf.defender.core.plan import Plan, Role, Scopes, address_key, cgroup_key
+from cnnf.defender.core.plan import Plan, Role, address_key, cgroup_key
 from cnnf.policy.addresses import INSIDE_NETWORKS, Network
-
-__all__ = [
-    "HANDOVER",
-    "TABLE",
-    "CountSet",
-    "Plan",
-    "Scopes",
-    "count_sets",
-    "forget",
-    "remove",
-    "rules_by_chain",
-    "switch",
-    "table",
-]
 
 TABLE = "cnnf"
 #: The chain whose only rule hands packets to the loops.
@@ -107,11 +93,10 @@ def switch(plan: Plan, before: Plan) -> str:
     Used for a new generation, a new mode and new networks alike. A hook that is no longer needed
     is taken out, since an empty chain costs as much as one with a rule.
     """
-    lines = [f"flush chain inet {TABLE} {name}" for name in _chains(before)]
+    lines = [f"flush chain inet {TABLE} {name}" for name in chains.rules(before)]
+    hooks = chains.base(plan)
     lines += [
-        f"delete chain inet {TABLE} {name}"
-        for name in chains.base(before)
-        if name not in chains.base(plan)
+        f"delete chain inet {TABLE} {name}" for name in chains.base(before) if name not in hooks
     ]
     for family in (4, 6):
         for name in ("containers", "same", "console"):
@@ -133,10 +118,6 @@ def remove() -> str:
 def rules_by_chain(plan: Plan) -> dict[str, int]:
     """How many rules stand in each chain while the plan is in force: what is checked against."""
     return {HANDOVER: 1} | {name: len(rules) for name, rules in chains.rules(plan).items()}
-
-
-def _chains(plan: Plan) -> list[str]:
-    return list(chains.rules(plan))
 
 
 def _content(plan: Plan) -> Iterator[str]:

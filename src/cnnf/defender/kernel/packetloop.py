@@ -56,7 +56,6 @@ from cnnf.defender.netlink.packets import parse_segment
 _NICE = -15
 
 _OUTPUT = nfqueue.OUTPUT
-_VERDICT_BYTES = 40
 #: Orders read in one turn, so that packets have theirs.
 _ORDERS_IN_TURN = 256
 #: Bursts answered after the daemon has gone: more than a queue can hold.

@@ -117,12 +117,9 @@ class SocketTable:
         """Every listening socket. Raises NetlinkError, OSError."""
         return self._dump(1 << inet_diag.TCP_LISTEN)
 
-    def established(self) -> list[Socket]:
-        """Every established connection, each end that is here. Raises NetlinkError, OSError."""
-        return self._dump(1 << inet_diag.TCP_ESTABLISHED)
-
     def living(self) -> list[Socket]:
-        """Every connection that is being made or on which data can still pass one way. As above."""
+        """Every connection that is being made or on which data can still pass one way, each end
+        that is here. Raises NetlinkError, OSError."""
         return self._dump(inet_diag.LIVING)
 
     def _dump(self, states: int) -> list[Socket]:
