@@ -69,12 +69,26 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     process: Process | None = None
 
 
+class Published(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A port of the host that leads to the instance's own port `to`; no address: on all of them."""
+
+    address: str = ""
+    port: int
+    to: int
+    protocol: Protocol = "tcp"
+
+
 class Instance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One running container of an app, or this host's copy of a service.
 
     `id` is unique on its Defender: the container's id, or `service:<name>`. `name` is the image
     repository without tag in full form without the default registry (`shop/frontend`, `nginx`), or
     the service's name without `.service`. `stopped_at` is 0 while it runs.
+
+    `ports` are ports of the host by which others reach it: where a service listens, what a
+    container publishes. `workload` is what made it, by kind and name (`deployment/frontend`), `pod`
+    the pod that it is part of. `host_network`: it has no address of its own but the host's.
+    `state` is empty while it simply runs (`paused`, `restarting`).
     """
 
     id: str
@@ -89,9 +103,24 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, str] = {}
     addresses: list[str] = []
     ports: list[int] = []
+    published: list[Published] = []
+    workload: str = ""
+    pod: str = ""
+    host_network: bool = False
+    state: str = ""
+    health: str = ""
+    restarts: int = 0
     pid: int = 0
     started_at: int = 0
     stopped_at: int = 0
+
+
+class HostNetwork(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A network of containers on a host, in CIDR form. `routed`: its addresses are meant to be seen
+    elsewhere; otherwise they mean something on this host only, and others may use the same."""
+
+    cidr: str
+    routed: bool = False
 
 
 class HostInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,6 +128,7 @@ class HostInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     addresses: list[str] = []
+    networks: list[HostNetwork] = []
     kernel: str = ""
     system: str = ""
     version: str = ""
@@ -181,3 +211,60 @@ class EnrolReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     certificate: str
     authority: str
     url: str
+
+
+class Sought(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An end that a Defender met and does not know: `port` 0 where it connects from there, since
+    its port says nothing; else the port that is connected to."""
+
+    address: str
+    port: int = 0
+    protocol: Protocol = "tcp"
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who is there? Asked at first sight, once for each end."""
+
+    version: int = VERSION
+    sought: list[Sought] = []
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who stands at an end: what rules select by. `name` as in `Instance`, or the host's."""
+
+    kind: Literal["container", "service", "host"]
+    name: str
+    host: str = ""
+    tag: str = ""
+    digest: str = ""
+    cluster: str = ""
+    namespace: str = ""
+    labels: dict[str, str] = {}
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everybody who may stand at an end; nobody: it is not protected by any Defender.
+
+    `more` says that there are others than those named, so nothing holds for all of them.
+    """
+
+    address: str
+    port: int = 0
+    protocol: Protocol = "tcp"
+    candidates: list[Known] = []
+    more: bool = False
+
+
+class Answers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answers to a `Question`, true as of `generation`, which only grows."""
+
+    generation: int
+    answers: list[Answer] = []
+
+
+class Stale(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Answers that are true no more, told to those who hold them; `everything`: all of them."""
+
+    generation: int
+    addresses: list[str] = []
+    everything: bool = False
