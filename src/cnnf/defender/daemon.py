@@ -20,15 +20,6 @@ import structlog
 
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.conditions import Code, Conditions
-from cnnf.defender.core.containers import (
-    Change,
-    ContainerChanged,
-    ContainerGone,
-    EngineHealth,
-    NetworksChanged,
-    Snapshot,
-    as_instance,
-)
 from cnnf.defender.core.inventory import Inventory
 from cnnf.defender.core.limits import (
     BATCH_INTERVAL_SECONDS,
@@ -39,7 +30,6 @@ from cnnf.defender.core.limits import (
     GENERATION_SECONDS_MAX,
     OUTBOX_BATCHES_MAX,
     OWNER_SWITCH_SPACING_SECONDS,
-    POLICY_FILE_SECONDS,
     RESTORE_INTERVAL_SECONDS,
     RESTORE_SPACING_SECONDS,
     SERVICES_INTERVAL_SECONDS,
@@ -53,7 +43,6 @@ from cnnf.defender.discovery.services import Cgroups, Processes, cgroup2_mount
 from cnnf.defender.enforcer import Enforcer
 from cnnf.defender.health import Health
 from cnnf.defender.judging import Judging
-from cnnf.defender.kernel import bridges
 from cnnf.defender.kernel.addresses import AddressWatch
 from cnnf.defender.kernel.errors import KernelError
 from cnnf.defender.kernel.footprint import Footprint
@@ -69,12 +58,12 @@ from cnnf.defender.local_policy import LocalPolicy
 from cnnf.defender.local_services import LocalServices
 from cnnf.defender.lookout import Lookout
 from cnnf.defender.netlink.errors import NetlinkError
-from cnnf.defender.news import cancel, follow, following
+from cnnf.defender.news import cancel, follow
 from cnnf.defender.observer import Observer
 from cnnf.defender.options import Options
 from cnnf.defender.publisher import Publisher, host_info
+from cnnf.defender.residents import Residents
 from cnnf.policy.compiled import Compiled
-from cnnf.policy.errors import PolicyError
 from cnnf.protocol.messages import HostInfo, Settings
 
 _log = structlog.get_logger(__name__)
@@ -169,13 +158,20 @@ class Defender:
             on_settings=self._wanted_changed,
             on_refused=lambda reason: self._condition("batch-refused", reason),
         )
-        self._address_watch = AddressWatch(self._addresses_changed)
         self._address_news = asyncio.Event()
-        self._owner_news = asyncio.Event()
+        self._address_watch = AddressWatch(self._address_news.set)
+        self._residents = Residents(
+            self._book,
+            self._inventory,
+            self._judging,
+            self._loops,
+            self._footprint,
+            named=self._observer.names_changed,
+            raise_=self._condition,
+            clear=self._conditions.clear,
+        )
         self._wanted = self._credentials.settings() or Settings(generation=0)
         self._wanted_news = asyncio.Event()
-        self._networks_news = asyncio.Event()
-        self._discovered = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         if options.unconfined:
             self._condition("privileges", "kept: " + "; ".join(options.unconfined))
@@ -202,18 +198,20 @@ class Defender:
 
     async def _start(self, compiled: Compiled | None) -> None:
         self._spawn("settings", self._uplink.listen_for_ever)
-        discovery = DockerDiscovery(self._discovery_changed, self._options.docker_socket)
-        self._spawn("discovery", discovery.run)
+        sources = self._sources()
+        self._residents.expect(sources)
+        for name, work in sources.items():
+            self._spawn(f"discovery {name}", work)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DISCOVERY_SECONDS):
-                await self._discovered.wait()
+                await self._residents.discovered.wait()
                 # The mode is known from the last time, unless this is the first.
                 if not self._wanted.generation:
                     await self._wanted_news.wait()
-        self._networks_news.clear()
+        self._residents.networks_news.clear()
         self._wanted_news.clear()
         await self._refresh_services()
-        await self._filter_bridges()
+        await self._residents.filter_bridges()
         scopes = Scopes(containers=self._wanted.containers, hosts=self._wanted.hosts)
         # Connections that are made while we look are counted by both; better twice than not at
         # all only here, so the look comes before the rules.
@@ -234,7 +232,7 @@ class Defender:
             ("publisher", self._publish_for_ever),
             ("upload", self._uplink.send_for_ever),
             ("scopes", partial(follow, self._wanted_news, self._apply_wanted)),
-            ("networks", partial(follow, self._networks_news, self._use_networks)),
+            ("networks", partial(follow, self._residents.networks_news, self._use_networks)),
             ("addresses", partial(follow, self._address_news, self._use_addresses)),
             ("owners", self._follow_owners),
             ("counts", self._count_for_ever),
@@ -244,7 +242,11 @@ class Defender:
         ):
             self._spawn(name, work)
         if self._policy is not None:
-            self._spawn("policy", self._follow_policy)
+            use, clear = self._apply_wanted, self._conditions.clear
+            follow_policy = self._policy.follow
+            self._spawn(
+                "policy", partial(follow_policy, self._policy_news, use, self._condition, clear)
+            )
 
     async def _stop(self) -> None:
         """Take everything back; each step is tried whatever the one before did."""
@@ -272,51 +274,15 @@ class Defender:
 
     # --- what discovery tells
 
-    def _discovery_changed(self, change: Change) -> None:
-        now_ms = _now_ms()
-        if isinstance(change, EngineHealth):
-            self._discovered.set()
-            # A host without Docker is no defect.
-            if change.code and change.code != "engine-absent":
-                self._condition("docker-unreachable", change.message)
-            else:
-                self._conditions.clear("docker-unreachable")
-            return
-        if isinstance(change, Snapshot):
-            known = {container.id for container in change.containers}
-            for gone in set(self._book.containers) - known:
-                self._container_gone(gone, now_ms)
-            for container in change.containers:
-                self._book.put(container, now_ms)
-                self._inventory.put(as_instance(container))
-            self._networks_changed(self._book.set_networks(change.networks))
-            self._discovered.set()
-        elif isinstance(change, ContainerChanged):
-            self._book.put(change.container, now_ms)
-            self._inventory.put(as_instance(change.container))
-        elif isinstance(change, ContainerGone):
-            self._container_gone(change.id, change.at)
-        elif isinstance(change, NetworksChanged):
-            self._networks_changed(self._book.set_networks(change.networks))
-        if self._judging.tell_endpoints(self._loops):
-            self._owner_news.set()
-        self._observer.names_changed()
-
-    def _container_gone(self, container: str, at_ms: int) -> None:
-        if self._book.remove(container, at_ms) is not None:
-            self._owner_news.set()
-        self._inventory.stop(container, at_ms)
-
-    def _networks_changed(self, changed: bool) -> None:
-        if changed:
-            self._networks_news.set()
+    def _sources(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Who tells of containers and pods, by name; each runs for ever."""
+        told = self._residents.take
+        docker = DockerDiscovery(partial(told, "docker"), self._options.docker_socket)
+        return {"docker": docker.run}
 
     async def _use_networks(self) -> None:
-        await self._filter_bridges()
+        await self._residents.filter_bridges()
         await self._enforcer.use_networks()
-
-    def _addresses_changed(self) -> None:
-        self._address_news.set()
 
     async def _use_addresses(self) -> None:
         await self._observer.read_addresses()
@@ -326,23 +292,10 @@ class Defender:
     async def _follow_owners(self) -> None:
         """What is remembered and counted by address belongs to one owner: begin anew with each."""
         while True:
-            await self._owner_news.wait()
-            self._owner_news.clear()
+            await self._residents.owner_news.wait()
+            self._residents.owner_news.clear()
             await self._enforcer.renew()
             await asyncio.sleep(OWNER_SWITCH_SPACING_SECONDS)
-
-    async def _filter_bridges(self) -> None:
-        problems = []
-        for bridge in self._book.bridges:
-            try:
-                changed = await asyncio.to_thread(bridges.switch_on, bridge)
-                self._footprint.bridge_changed(bridge, changed)
-            except KernelError as error:
-                problems.append(str(error))
-        if problems:
-            self._condition("bridge-not-filtered", "; ".join(problems))
-        else:
-            self._conditions.clear("bridge-not-filtered")
 
     # --- what the Console and the local policy want
 
@@ -361,29 +314,6 @@ class Defender:
         await asyncio.to_thread(self._credentials.keep_settings, wanted)
         self._publisher.applied = wanted
         _log.info("settings applied", containers=wanted.containers, hosts=wanted.hosts)
-
-    async def _follow_policy(self) -> None:
-        """Take the policy file whenever it is another; one that is wrong changes nothing."""
-        policy = self._policy
-        assert policy is not None
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLICY_FILE_SECONDS):
-                    await self._policy_news.wait()
-            if self._policy_news.is_set() or await asyncio.to_thread(policy.changed):
-                with following(self._policy_news):
-                    await self._read_policy(policy)
-
-    async def _read_policy(self, policy: LocalPolicy) -> None:
-        try:
-            compiled = await asyncio.to_thread(policy.read)
-        except (OSError, PolicyError) as error:
-            self._condition("policy-refused", f"{error}; what was in force stays")
-            _log.error("policy refused", file=str(policy.path), error=str(error))
-            return
-        await self._apply_wanted(compiled)
-        self._conditions.clear("policy-refused")
-        _log.info("policy applied", digest=compiled.digest, rules=len(compiled.rules))
 
     # --- generations, and that what is in force stays so
 
@@ -435,18 +365,11 @@ class Defender:
             self._publisher.host = self._host()
 
     async def _refresh_services(self) -> None:
-        instances = await self._observer.refresh()
-        running = {instance.id for instance in instances}
-        for instance in instances:
-            self._inventory.put(instance)
-        for gone in self._inventory.running("service") - running:
-            self._inventory.stop(gone, _now_ms())
+        self._residents.services(await self._observer.refresh())
         self._tell_surroundings()
 
     def _tell_surroundings(self) -> None:
-        listeners, addresses = self._observer.listeners, self._observer.packed_host_addresses
-        if self._judging.set_surroundings(self._loops, listeners, addresses):
-            self._owner_news.set()
+        self._residents.surroundings(self._observer.listeners, self._observer.packed_host_addresses)
 
     async def _publish_for_ever(self) -> None:
         while True:
@@ -457,7 +380,7 @@ class Defender:
     def _cgroups_named(self) -> None:
         self._judging.name_cgroups(self._loops)
         if self._enforcer.misses_levels:
-            self._owner_news.set()
+            self._residents.owner_news.set()
 
     def _reported(self, report: Report) -> Looked | None:
         self._observer.take_report(report)

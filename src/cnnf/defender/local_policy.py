@@ -3,14 +3,24 @@
 The daemon asks; a file that can't be used says why, and what was in force stays so.
 """
 
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import structlog
+
+from cnnf.defender.core.conditions import Code
+from cnnf.defender.core.limits import POLICY_FILE_SECONDS
+from cnnf.defender.news import following
 from cnnf.policy.compiled import Compiled, compile_policy
-from cnnf.policy.errors import InvalidValueError
+from cnnf.policy.errors import InvalidValueError, PolicyError
 from cnnf.policy.form import parse_policy
 from cnnf.policy.limits import FORM_BYTES_MAX
 
 _State = tuple[int, int, int]
+
+_log = structlog.get_logger(__name__)
 
 
 class LocalPolicy:
@@ -19,6 +29,39 @@ class LocalPolicy:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._seen: _State | None = None
+
+    async def follow(
+        self,
+        news: asyncio.Event,
+        apply: Callable[[Compiled], Awaitable[None]],
+        raise_: Callable[[Code, str], None],
+        clear: Callable[[Code], object],
+    ) -> None:
+        """Put the file in force whenever it is another, or word comes that it is; one that is
+        wrong changes nothing, and is a condition."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLICY_FILE_SECONDS):
+                    await news.wait()
+            if news.is_set() or await asyncio.to_thread(self.changed):
+                with following(news):
+                    await self._use(apply, raise_, clear)
+
+    async def _use(
+        self,
+        apply: Callable[[Compiled], Awaitable[None]],
+        raise_: Callable[[Code, str], None],
+        clear: Callable[[Code], object],
+    ) -> None:
+        try:
+            compiled = await asyncio.to_thread(self.read)
+        except (OSError, PolicyError) as error:
+            raise_("policy-refused", f"{error}; what was in force stays")
+            _log.error("policy refused", file=str(self.path), error=str(error))
+            return
+        await apply(compiled)
+        clear("policy-refused")
+        _log.info("policy applied", digest=compiled.digest, rules=len(compiled.rules))
 
     def read(self) -> Compiled:
         """The policy that stands there now. Raises OSError, PolicyError."""

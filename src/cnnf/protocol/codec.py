@@ -1,6 +1,7 @@
 """Messages to bytes and back: MessagePack inside zstd, bounded before and after decompression."""
 
 import re
+from ipaddress import ip_network
 from typing import TypeVar
 
 import msgspec
@@ -9,7 +10,7 @@ import zstandard
 from cnnf.policy.addresses import parse_address
 from cnnf.protocol import limits
 from cnnf.protocol.errors import MalformedMessage, MessageTooLarge, UnsupportedVersion
-from cnnf.protocol.messages import VERSION, VERSION_OLDEST, Batch, Flow, Instance
+from cnnf.protocol.messages import VERSION, VERSION_OLDEST, Batch, Flow, HostInfo, Instance
 
 CONTENT_TYPE = "application/vnd.cnnf.batch+msgpack"
 
@@ -76,9 +77,7 @@ def _check(batch: Batch) -> None:
         raise MalformedMessage(f"batch: sequence {batch.sequence} is out of range")
     _check_number("sent_at", batch.sent_at)
     if batch.host is not None:
-        for text in (batch.host.name, batch.host.kernel, batch.host.system, batch.host.version):
-            _check_length("host", len(text), limits.NAME_CHARS_MAX)
-        _check_length("host.addresses", len(batch.host.addresses), limits.ADDRESSES_MAX)
+        _check_host(batch.host)
     if batch.gap is not None:
         for number in (batch.gap.first, batch.gap.last, batch.gap.flows):
             _check_number("gap", number)
@@ -95,6 +94,15 @@ def _check(batch: Batch) -> None:
         _check_number(f"conditions[{index}]", condition.since)
     for index, instance in enumerate(batch.instances):
         _check_instance(f"instances[{index}]", instance)
+
+
+def _check_host(host: HostInfo) -> None:
+    for text in (host.name, host.kernel, host.system, host.version):
+        _check_length("host", len(text), limits.NAME_CHARS_MAX)
+    _check_length("host.addresses", len(host.addresses), limits.ADDRESSES_MAX)
+    _check_length("host.networks", len(host.networks), limits.NETWORKS_MAX)
+    for network in host.networks:
+        _check_network("host.networks", network.cidr)
 
 
 def _check_number(where: str, value: int) -> None:
@@ -141,6 +149,10 @@ def _check_instance(where: str, instance: Instance) -> None:
         instance.namespace,
         instance.project,
         instance.title,
+        instance.workload,
+        instance.pod,
+        instance.state,
+        instance.health,
     ):
         _check_length(where, len(text), limits.NAME_CHARS_MAX)
     _check_length(f"{where}.labels", len(instance.labels), limits.LABELS_MAX)
@@ -153,7 +165,14 @@ def _check_instance(where: str, instance: Instance) -> None:
     for port in instance.ports:
         if not 0 <= port <= 65_535:
             raise MalformedMessage(f"batch: {where}: port {port} is out of range")
-    for number in (instance.pid, instance.started_at, instance.stopped_at):
+    _check_length(f"{where}.published", len(instance.published), limits.PORTS_MAX)
+    for published in instance.published:
+        if published.address:
+            _check_address(f"{where}.published", published.address)
+        for port in (published.port, published.to):
+            if not 0 <= port <= 65_535:
+                raise MalformedMessage(f"batch: {where}.published: port {port} is out of range")
+    for number in (instance.pid, instance.restarts, instance.started_at, instance.stopped_at):
         _check_number(where, number)
 
 
@@ -162,6 +181,13 @@ def _check_address(where: str, text: str) -> None:
         parse_address(text)
     except ValueError as error:
         raise MalformedMessage(f"batch: {where}: {text!r:.80} is no address") from error
+
+
+def _check_network(where: str, text: str) -> None:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise MalformedMessage(f"batch: {where}: {text!r:.80} is no network") from error
 
 
 def encode_json(message: msgspec.Struct) -> bytes:

@@ -17,3 +17,5 @@ LABELS_MAX = 64
 LABEL_CHARS_MAX = 256
 ADDRESSES_MAX = 64
 PORTS_MAX = 1_024
+#: Container networks of one host; Docker's own pools end at some 30.
+NETWORKS_MAX = 256

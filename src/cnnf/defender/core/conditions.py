@@ -9,6 +9,9 @@ from cnnf.protocol.messages import Condition, Severity
 
 Code = Literal[
     "docker-unreachable",
+    "podman-unreachable",
+    "cri-unreachable",
+    "kubernetes-unreachable",
     "loop-restarted",
     "loops-behind",
     "policy-refused",
@@ -35,6 +38,9 @@ Code = Literal[
 
 SEVERITIES: dict[Code, Severity] = {
     "docker-unreachable": "warning",
+    "podman-unreachable": "warning",
+    "cri-unreachable": "warning",
+    "kubernetes-unreachable": "warning",
     "loop-restarted": "warning",
     "loops-behind": "error",
     "policy-refused": "error",

@@ -6,6 +6,7 @@ cleaned and cut here, once.
 """
 
 import re
+from ipaddress import ip_address
 from typing import Literal
 
 import msgspec
@@ -17,7 +18,7 @@ from cnnf.protocol.limits import (
     NAME_CHARS_MAX,
     PORTS_MAX,
 )
-from cnnf.protocol.messages import Instance
+from cnnf.protocol.messages import Instance, Protocol, Published
 
 ContainerState = Literal["created", "running", "paused", "restarting", "exited", "dead"]
 
@@ -37,7 +38,7 @@ class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
     host_address: str
     host_port: int
     port: int
-    protocol: str
+    protocol: Protocol = "tcp"
 
 
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +56,9 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     `shared_network` is the id of the container whose network namespace this one lives in; such a
     container and one with `host_network` have no addresses of their own. `pid` is that of its
     first process in the engine's pid namespace, 0 when it does not run.
+
+    The containers of one pod (`pod_uid`) live in one network namespace: each of them is told with
+    the pod's addresses, and all of them stand behind those.
     """
 
     id: str
@@ -74,6 +78,11 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     published: tuple[PublishedPort, ...] = ()
     restarts: int = 0
     health: str = ""
+    cluster: str = ""
+    namespace: str = ""
+    pod: str = ""
+    pod_uid: str = ""
+    workload: str = ""
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -102,11 +111,31 @@ class ContainerNetwork(msgspec.Struct, frozen=True, kw_only=True):
     gateways: tuple[str, ...] = ()
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that runs now; whatever was known before and is missing here has stopped."""
+class Pod(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a pod of this host, whoever runs its containers: it adds what they lack.
 
-    containers: tuple[Container, ...]
-    networks: tuple[ContainerNetwork, ...]
+    `containers` are their ids without the runtime's prefix (`containerd://`), as far as known; a
+    container told with this pod's uid belongs to it as well. `workload` is what made the pod, by
+    kind and name (`deployment/frontend`).
+    """
+
+    uid: str
+    namespace: str = ""
+    name: str = ""
+    cluster: str = ""
+    workload: str = ""
+    labels: dict[str, str] = {}
+    addresses: tuple[str, ...] = ()
+    host_network: bool = False
+    containers: tuple[str, ...] = ()
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one source tells of now; what it told of before and is missing here has gone."""
+
+    containers: tuple[Container, ...] = ()
+    networks: tuple[ContainerNetwork, ...] = ()
+    pods: tuple[Pod, ...] = ()
 
 
 class ContainerChanged(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,14 +157,35 @@ class NetworksChanged(msgspec.Struct, frozen=True, kw_only=True):
     networks: tuple[ContainerNetwork, ...]
 
 
+class PodChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """A pod came, or something about it is different."""
+
+    pod: Pod
+
+
+class PodGone(msgspec.Struct, frozen=True, kw_only=True):
+    """A pod is no more. Its containers' ends are told by who runs them."""
+
+    uid: str
+
+
 class EngineHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How it stands with the engine: `code` is '' while all is well, else names the condition."""
+    """How it stands with the source: `code` is '' while all is well, else says in which way it is
+    not (`engine-absent`: there is none, which is no defect)."""
 
     code: str = ""
     message: str = ""
 
 
-Change = Snapshot | ContainerChanged | ContainerGone | NetworksChanged | EngineHealth
+Change = (
+    Snapshot
+    | ContainerChanged
+    | ContainerGone
+    | NetworksChanged
+    | PodChanged
+    | PodGone
+    | EngineHealth
+)
 
 
 def clean_text(text: str, chars_max: int = NAME_CHARS_MAX) -> str:
@@ -163,12 +213,38 @@ def as_instance(container: Container, *, stopped_at: int = 0) -> Instance:
         name=container.image,
         tag=container.tag,
         digest=container.digest,
+        cluster=container.cluster,
+        namespace=container.namespace,
         project=container.project,
         title=container.title,
         labels=container.labels,
         addresses=list(container.addresses[:ADDRESSES_MAX]),
         ports=ports[:PORTS_MAX],
+        published=_published(container),
+        workload=container.workload,
+        pod=container.pod,
+        host_network=container.host_network,
+        state="" if container.state == "running" else container.state,
+        health=container.health,
+        restarts=container.restarts,
         pid=container.pid,
         started_at=container.started_at,
         stopped_at=stopped_at,
     )
+
+
+def _published(container: Container) -> list[Published]:
+    """In a settled order, so that the same ports are no news."""
+    found = {
+        (
+            "" if ip_address(place.host_address).is_unspecified else place.host_address,
+            place.host_port,
+            place.port,
+            place.protocol,
+        )
+        for place in container.published
+    }
+    return [
+        Published(address=address, port=port, to=to, protocol=protocol)
+        for address, port, to, protocol in sorted(found)[:PORTS_MAX]
+    ]

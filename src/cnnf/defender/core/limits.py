@@ -73,6 +73,13 @@ ADDRESSES_REMEMBERED_MAX = 50_000
 #: Former owners kept for one address.
 ADDRESS_OWNERS_MAX = 4
 
+#: Containers whose end is kept in mind against late news of them by those who only heard of it;
+#: ~150 bytes each. A busy host ends some thousand an hour, and Kubernetes is seconds behind.
+ENDED_CONTAINERS_MAX = 5_000
+
+#: Pods of this host; Kubernetes itself advises 110 a node. Beyond it a pod adds no names.
+PODS_MAX = 2_000
+
 #: Instances of host services known at once; more are drawn as the host itself.
 SERVICES_MAX = 2_000
 
@@ -157,6 +164,24 @@ TABLE_CGROUPS_MAX = 65_536
 TABLE_NETWORKS_MAX = 1_024
 TABLE_HOST_ADDRESSES_MAX = 4_096
 
+#: Ends elsewhere that a loop knows; ~40 bytes each in the native loop. The daemon holds fewer
+#: (PEERS_MAX), so that there is room for what comes before what goes.
+TABLE_PEERS_MAX = 65_536
+
+#: Ends elsewhere that nobody has told of yet, while they are asked for: how long their SYNs are
+#: dropped where a rule could prevent them, which ends before TCP sends a SYN again (after 1 s), so
+#: that a connection loses one at most. What tables may ask for at most.
+STRANGER_DELAY_MS = 900
+STRANGER_DELAY_MS_MAX = 10_000
+#: How many of them a loop keeps; ~60 bytes each. One that was not met for STRANGER_FORGET_MS makes
+#: room; beyond the bound they are judged by what is known, or dropped when failing closed.
+STRANGERS_MAX = 4_096
+STRANGER_FORGET_MS = 10_000
+#: How often the daemon is told of the same one again while it is met: it may have had no room.
+STRANGER_TELL_MS = 1_000
+#: How many are told in one report; ~40 bytes each at most.
+REPORT_SOUGHT_MAX = 500
+
 #: Candidates behind one address; two such ends are 4,096 pairs to judge, ~400 µs in a loop, once.
 ADDRESS_CANDIDATES_MAX = 64
 
@@ -213,3 +238,34 @@ COVERAGE_NAMESPACES_MAX = 2_000
 #: kept. Beyond them readings are skipped, and reports are taken to have come at any time since.
 COVERAGE_READINGS_MAX = 128
 COVERAGE_BUCKETS_MAX = 256
+
+#: DNS packets a second that are read, both ways: at ~50 µs each a tenth of a core at worst. Beyond
+#: it they pass without being read, are counted, and what they say gives no name.
+DNS_PACKETS_PER_SECOND = 2_000
+#: Bytes of each that are copied: 4,096 of EDNS and all headers before them.
+DNS_COPY_BYTES = 4_352
+#: Bytes of one message over TCP; a longer one, and all that follows it there, is not read.
+DNS_MESSAGE_BYTES_MAX = 16_384
+#: Queries that wait for their answer, ~400 bytes each, and how long: resolvers try again after 5 s.
+#: Beyond the bound the oldest are forgotten, and their answers tell nothing.
+DNS_QUERIES_MAX = 8_192
+DNS_ANSWER_MS_MAX = 10_000
+#: TCP connections whose messages are put together, each with at most one message, and how long one
+#: may be silent. Beyond the bound the one that was silent longest is given up.
+DNS_STREAMS_MAX = 256
+DNS_STREAM_IDLE_MS = 30_000
+
+#: Addresses with a name, over all askers and of one asker; ~400 bytes each, 13 MB in all. Beyond it
+#: the oldest go, and their flows are shown by address.
+NAMED_ADDRESSES_MAX = 32_768
+NAMED_BY_ASKER_MAX = 4_096
+#: Names of one address that are kept for one asker, the newest of them.
+NAMES_OF_ADDRESS_MAX = 8
+#: How long a name holds: its time to live, but not less, since programs use an address for as long
+#: as a connection takes to be made and tried again, and not more, since nobody keeps one longer
+#: than a day (RFC 8767 advises resolvers so).
+NAME_TTL_MIN_MS = 120_000
+NAME_TTL_MAX_MS = 86_400_000
+#: How long an address that has no name any more is still shown by its last one, where a program
+#: goes on using it.
+NAME_LINGER_MS = 3_600_000

@@ -273,6 +273,9 @@ def _published(settings: _NetworkSettings) -> tuple[PublishedPort, ...]:
     found = []
     for exposed, bindings in (settings.ports or {}).items():
         port, _, protocol = exposed.partition("/")
+        if protocol not in ("tcp", "udp", ""):
+            # SCTP can be published; no flow of it is ever told.
+            continue
         for binding in bindings or ():
             if not (port.isdecimal() and binding.host_port.isdecimal()):
                 raise BadAnswer(f"port {clean_text(exposed, 40)!r} is no port")
@@ -281,7 +284,7 @@ def _published(settings: _NetworkSettings) -> tuple[PublishedPort, ...]:
                     host_address=next(iter(_addresses((binding.host_ip,))), "0.0.0.0"),
                     host_port=_checked_port(binding.host_port),
                     port=_checked_port(port),
-                    protocol=clean_text(protocol, 8) or "tcp",
+                    protocol="udp" if protocol == "udp" else "tcp",
                 )
             )
             if len(found) == limits.PUBLISHED_MAX:

@@ -8,6 +8,7 @@ from cnnf.defender.core.containers import (
     ContainerNetwork,
     PublishedPort,
 )
+from cnnf.protocol.messages import Protocol
 
 SHOP = ContainerNetwork(
     id="n1",
@@ -30,7 +31,7 @@ def container(
     started_at: int = 0,
     published: tuple[tuple[int, int], ...] = (),
     state: str = "running",
-    protocol: str = "tcp",
+    protocol: Protocol = "tcp",
 ) -> Container:
     """A container on the shop network; `published` are pairs of host port and its own port."""
     return Container(
