@@ -69,7 +69,7 @@ def test_other_names_make_another_certificate(tmp_path: Path) -> None:
 def test_purposes_are_kept_apart(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "tls")
     _, request = new_request()
-    pem, _ = authority.sign(request, "d" * 32)
+    pem = authority.sign(request, "d" * 32).pem
     defender = x509.load_pem_x509_certificate(pem.encode())
     server = load(authority.server(NAMES)[0])
     for certificate, purpose in (

@@ -150,7 +150,8 @@ async def _serve(
         loop.add_signal_handler(number, stopping.set)
     authority = Authority(directory.tls)
     hosts = names([people.address, defenders.address], advertise)
-    async with _open_services(directory, authority, defenders.url, stopping) as services:
+    urls = (people.url, defenders.url)
+    async with _open_services(directory, authority, urls, stopping) as services:
         new = credentials.first_start(services.database, now_ms())
         credentials.ensure_cli_token(services.database, directory.cli_token, now_ms())
         servers = (
@@ -206,7 +207,10 @@ async def _until_stopped(stopping: asyncio.Event, tasks: list[asyncio.Task[None]
 
 @contextlib.asynccontextmanager
 async def _open_services(
-    directory: DataDirectory, authority: Authority, defender_url: str, stopping: asyncio.Event
+    directory: DataDirectory,
+    authority: Authority,
+    urls: tuple[str, str],
+    stopping: asyncio.Event,
 ) -> AsyncIterator[Services]:
     database = Database(directory.database)
     database.open()
@@ -227,7 +231,8 @@ async def _open_services(
             radar=RadarFeeds(compute, stopping),
             events=EventsFeed(flows, stopping),
             settings=settings,
-            defender_url=defender_url,
+            url=urls[0],
+            defender_url=urls[1],
             stopping=stopping,
         )
         try:

@@ -9,6 +9,7 @@ import os
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -21,6 +22,14 @@ from cnnf.console.errors import CannotStart, Refused
 
 Certificate = x509.Certificate
 Key = ec.EllipticCurvePrivateKey
+
+
+class Issued(NamedTuple):
+    """A certificate for a Defender; `expires_at` in ms since the epoch."""
+
+    pem: str
+    fingerprint: bytes
+    expires_at: int
 
 
 class Authority:
@@ -97,8 +106,8 @@ class Authority:
         left = certificate.not_valid_after_utc - now
         return present == set(names) and left > timedelta(days=limits.SERVER_RENEW_DAYS)
 
-    def sign(self, request: str, defender: str) -> tuple[str, bytes]:
-        """A certificate for this Defender from its PEM signing request, and its fingerprint.
+    def sign(self, request: str, defender: str) -> Issued:
+        """A certificate for this Defender from its PEM signing request.
 
         Of the request only the key is taken. Raises Refused, naming `body.request`.
         """
@@ -124,7 +133,11 @@ class Authority:
             .add_extension(self._issuer(), critical=False)
             .sign(self.key, hashes.SHA256())
         )
-        return _pem(certificate), certificate.fingerprint(hashes.SHA256())
+        return Issued(
+            _pem(certificate),
+            certificate.fingerprint(hashes.SHA256()),
+            int(certificate.not_valid_after_utc.timestamp()) * 1000,
+        )
 
     def _issuer(self) -> x509.AuthorityKeyIdentifier:
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
@@ -147,9 +160,14 @@ class Authority:
             context.load_cert_chain(*self.server(names, now))
 
 
-def identify(der: bytes) -> tuple[str, bytes]:
-    """Whom a verified client certificate names, and its fingerprint. Raises Refused."""
+def identify(der: bytes, now: datetime | None = None) -> tuple[str, bytes]:
+    """Whom a verified client certificate names, and its fingerprint. Raises Refused.
+
+    A connection may outlive the certificate that it was made with, so its end is looked at again.
+    """
     certificate = x509.load_der_x509_certificate(der)
+    if certificate.not_valid_after_utc < (now or datetime.now(UTC)):
+        raise Refused("the client certificate has expired", code="forbidden")
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if len(names) != 1:
         raise Refused("the client certificate names nobody", code="forbidden")

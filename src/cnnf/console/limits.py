@@ -122,8 +122,10 @@ SESSION_MAX_MS = 7 * DAY_MS
 SESSIONS_MAX = 1_000
 #: Use is noted at most this often, so that reading does not write.
 SESSION_TOUCH_MS = 5 * MINUTE_MS
-#: A join token is good for an hour; so many may wait to be used.
+#: A join token is good for an hour unless asked for otherwise; so many may wait to be used.
 JOIN_TOKEN_MS = HOUR_MS
+JOIN_TOKEN_MS_MIN = MINUTE_MS
+JOIN_TOKEN_MS_MAX = 7 * DAY_MS
 JOIN_TOKENS_MAX = 1_000
 #: Defenders that may be enrolled.
 DEFENDERS_MAX = 20_000

@@ -160,11 +160,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Batches that a Defender had to give up: its queue was full while the Console was away."""
+    """Batches that a Defender had to give up: there was no room for them while the Console was
+    away, or what was kept on disk can't be read."""
 
     first: int
     last: int
     flows: int = 0
+
+
+class SpoolState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a Defender keeps on disk for the Console: bytes used and allowed, and from when the
+    oldest of it is (0: nothing is kept)."""
+
+    bytes: int = 0
+    bytes_max: int = 0
+    oldest_at: int = 0
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -187,6 +197,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     conditions: list[Condition] = []
     applied: Settings | None = None
     gap: Gap | None = None
+    spool: SpoolState | None = None
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -211,6 +222,18 @@ class EnrolReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     certificate: str
     authority: str
     url: str
+
+
+class RenewRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A Defender asks for its next certificate, for a new key: a PEM signing request."""
+
+    request: str
+
+
+class RenewReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The next certificate. The one before is good until this one is used."""
+
+    certificate: str
 
 
 class Sought(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -197,6 +197,51 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/defenders/authority": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whom Defenders trust
+         * @description No secret: a joining Defender checks it against its token before it sends that.
+         */
+        get: operations["read_authority_api_v1_defenders_authority_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/defenders/{defender}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One Defender
+         * @description As in the list.
+         */
+        get: operations["read_defender_api_v1_defenders__defender__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a Defender
+         * @description Its certificate is good no more: its streams end, and what it sends is refused. What it told
+         *     before stays.
+         */
+        delete: operations["remove_defender_api_v1_defenders__defender__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/defenders/tokens": {
         parameters: {
             query?: never;
@@ -208,7 +253,7 @@ export interface paths {
         put?: never;
         /**
          * Let one Defender join
-         * @description A single-use token, good for an hour.
+         * @description A single-use token, good for an hour unless asked for otherwise.
          */
         post: operations["create_token_api_v1_defenders_tokens_post"];
         delete?: never;
@@ -321,7 +366,8 @@ export interface components {
         };
         /**
          * Defender
-         * @description One Defender; `seen_at` is null before its first batch.
+         * @description One Defender; `seen_at` is null before its first batch, `expires_at` (the end of its
+         *     certificate, which it renews by itself) and `spool` where they are not known.
          */
         Defender: {
             /** Id */
@@ -336,8 +382,12 @@ export interface components {
             kernel: string;
             /** System */
             system: string;
+            /** Addresses */
+            addresses: string[];
             /** Fingerprint */
             fingerprint: string;
+            /** Expires At */
+            expires_at: string | null;
             /** Enrolled At */
             enrolled_at: string;
             /** Seen At */
@@ -345,6 +395,7 @@ export interface components {
             applied: components["schemas"]["Applied"] | null;
             /** Conditions */
             conditions: components["schemas"]["Condition"][];
+            spool: components["schemas"]["Spool"] | null;
         };
         /**
          * Enrolled
@@ -397,7 +448,8 @@ export interface components {
         /**
          * JoinToken
          * @description A token for one Defender. It is shown once; its last part is the authority's fingerprint,
-         *     which the joiner checks the authority's certificate against.
+         *     which the joiner checks the authority's certificate against. `console` is where to join, `url`
+         *     where Defenders connect from then on.
          */
         JoinToken: {
             /** Token */
@@ -408,6 +460,8 @@ export interface components {
             authority: string;
             /** Fingerprint */
             fingerprint: string;
+            /** Console */
+            console: string;
             /** Url */
             url: string;
         };
@@ -475,6 +529,39 @@ export interface components {
             cut?: boolean | null;
             /** Version */
             version: number;
+        };
+        /**
+         * Spool
+         * @description What a Defender keeps on disk for the Console; `oldest_at` is null when that is nothing.
+         */
+        Spool: {
+            /** Bytes */
+            bytes: number;
+            /** Bytes Max */
+            bytes_max: number;
+            /** Oldest At */
+            oldest_at: string | null;
+        };
+        /**
+         * TokenWanted
+         * @description For how long the token is to be good: between a minute and a week, an hour when left out.
+         */
+        TokenWanted: {
+            /**
+             * Expires S
+             * @default 3600
+             */
+            expires_s: number;
+        };
+        /**
+         * Trust
+         * @description The Console's certificate authority (PEM), for a joiner to compare with its token.
+         */
+        Trust: {
+            /** Authority */
+            authority: string;
+            /** Fingerprint */
+            fingerprint: string;
         };
         /**
          * Graph
@@ -1637,7 +1724,7 @@ export interface operations {
             };
         };
     };
-    create_token_api_v1_defenders_tokens_post: {
+    read_authority_api_v1_defenders_authority_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -1645,6 +1732,225 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trust"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_defender_api_v1_defenders__defender__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                defender: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Defender"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    remove_defender_api_v1_defenders__defender__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                defender: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create_token_api_v1_defenders_tokens_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["TokenWanted"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             201: {

@@ -17,6 +17,7 @@ from cnnf.console.api import (
     ingest,
     pages,
     radar,
+    renewal,
     session,
     settings,
 )
@@ -26,6 +27,7 @@ from cnnf.protocol.codec import CONTENT_TYPE
 from cnnf.protocol.limits import BATCH_BYTES_MAX
 
 API = "/api/v1"
+JSON = "application/json"
 
 
 def describe() -> FastAPI:
@@ -50,16 +52,17 @@ def pages_and_api(services: Services) -> ASGIApp:
     """What people's browsers and the command line talk to."""
     app = describe()
     app.state.services = services
-    return Guard(app, body_bytes_max=limits.API_BODY_BYTES_MAX, media_type="application/json")
+    return Guard(app, body_bytes_max=limits.API_BODY_BYTES_MAX, media_types=(JSON,))
 
 
 def defender_listener(services: Services) -> ASGIApp:
     """What Defenders talk to."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     errors.install(app)
-    app.include_router(ingest.router)
+    for module in (ingest, renewal):
+        app.include_router(module.router)
     app.state.services = services
-    return Guard(app, body_bytes_max=BATCH_BYTES_MAX, media_type=CONTENT_TYPE)
+    return Guard(app, body_bytes_max=BATCH_BYTES_MAX, media_types=(CONTENT_TYPE, JSON))
 
 
 def document() -> dict[str, Any]:

@@ -29,10 +29,10 @@ HEADERS = {
 class Guard:
     """ASGI middleware around one application."""
 
-    def __init__(self, app: ASGIApp, *, body_bytes_max: int, media_type: str) -> None:
+    def __init__(self, app: ASGIApp, *, body_bytes_max: int, media_types: tuple[str, ...]) -> None:
         self._app = app
         self._body_bytes_max = body_bytes_max
-        self._media_type = media_type
+        self._media_types = media_types
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -73,8 +73,9 @@ class Guard:
             return error_response(413, f"the body is larger than {self._body_bytes_max} bytes")
         sent = headers.get("content-type", "").partition(";")[0].strip().lower()
         has_body = length != "0" or "transfer-encoding" in headers
-        if has_body and sent != self._media_type:
-            return error_response(415, f"send {self._media_type}", where="header.content-type")
+        if has_body and sent not in self._media_types:
+            wanted = " or ".join(self._media_types)
+            return error_response(415, f"send {wanted}", where="header.content-type")
         return None
 
     async def _read(self, receive: Receive) -> bytes | None:

@@ -3,31 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from cnnf.console.api import sse
 from cnnf.console.api.auth import Use
-from cnnf.console.api.peer import peer_certificate
+from cnnf.console.api.identity import defender_of
 from cnnf.console.api.services import Services, now_ms
-from cnnf.console.authority import identify
 from cnnf.console.core.decisions import check_flows
-from cnnf.console.errors import Refused
 from cnnf.console.store import defenders
-from cnnf.protocol.codec import decode_batch, encode_json
+from cnnf.protocol.codec import CONTENT_TYPE, decode_batch, encode_json
 from cnnf.protocol.messages import Ack, Batch
 
 router = APIRouter(prefix="/defender/v1")
-
-
-async def _defender(request: Request, use: Services) -> str:
-    """The Defender whose certificate the connection was made with. Raises Refused (403)."""
-    der = peer_certificate(request.scope)
-    if der is None:
-        raise Refused("no client certificate came with the connection", code="forbidden")
-    id_, fingerprint = identify(der)
-    if await use.database.read(lambda c: defenders.fingerprint(c, id_)) != fingerprint:
-        raise Refused("this certificate is not enrolled here", code="forbidden")
-    return id_
 
 
 def _decode(data: bytes) -> Batch:
@@ -39,7 +26,9 @@ def _decode(data: bytes) -> Batch:
 @router.post("/batches")
 async def take_batch(request: Request, use: Use) -> Response:
     """Take one batch; acknowledged only once it is on disk."""
-    id_ = await _defender(request, use)
+    id_ = await defender_of(request, use)
+    if request.headers.get("content-type") != CONTENT_TYPE:
+        raise HTTPException(415, f"send {CONTENT_TYPE}")
     data = await request.body()
     # A full batch takes tens of milliseconds to decode; streams must not wait for it.
     batch = await asyncio.to_thread(_decode, data)
@@ -61,17 +50,20 @@ async def take_batch(request: Request, use: Use) -> Response:
 @router.get("/stream")
 async def stream_settings(request: Request, use: Use) -> Response:
     """The settings as server-sent events: those in force at once, then every change."""
-    id_ = await _defender(request, use)
+    id_ = await defender_of(request, use)
     use.settings.check()
     return sse.response(_listen(id_, use))
 
 
 async def _listen(id_: str, use: Services) -> AsyncIterator[bytes]:
-    use.liveness.opened(id_)
+    ended = use.liveness.opened(id_)
     use.radar.touch()
     try:
-        async for data in use.settings.stream():
+        # Who was removed since it was let in was removed before its stream could be ended.
+        if await use.database.read(lambda c: defenders.certificates(c, id_)) is None:
+            return
+        async for data in sse.until(ended, use.settings.stream()):
             yield data
     finally:
-        use.liveness.closed(id_, now_ms())
+        use.liveness.closed(id_, ended)
         use.radar.touch()

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 
 from cnnf.console import limits
 from cnnf.console.api.events_feed import EventsFeed
@@ -23,26 +22,35 @@ class Liveness:
     """Which Defenders are heard of now. Owned by the event loop."""
 
     def __init__(self) -> None:
-        self._streams: Counter[str] = Counter()
+        self._streams: dict[str, set[asyncio.Event]] = {}
         self._heard_at: dict[str, int] = {}  # of enrolled Defenders only
 
     def heard(self, defender: str, now: int) -> None:
         """A batch came."""
         self._heard_at[defender] = now
 
-    def opened(self, defender: str) -> None:
-        """A stream was opened."""
-        self._streams[defender] += 1
+    def opened(self, defender: str) -> asyncio.Event:
+        """A stream was opened; it has to end when the event is set, and then say so."""
+        ended = asyncio.Event()
+        self._streams.setdefault(defender, set()).add(ended)
+        return ended
 
-    def closed(self, defender: str, now: int) -> None:
+    def closed(self, defender: str, ended: asyncio.Event) -> None:
         """A stream ended; one that ends is no longer a sign of life by itself."""
-        self._streams[defender] -= 1
-        if self._streams[defender] <= 0:
-            del self._streams[defender]
+        streams = self._streams.get(defender, set())
+        streams.discard(ended)
+        if not streams:
+            self._streams.pop(defender, None)
+
+    def removed(self, defender: str) -> None:
+        """It is enrolled no more: its streams end."""
+        self._heard_at.pop(defender, None)
+        for ended in self._streams.pop(defender, set()):
+            ended.set()
 
     def live(self, defender: str, now: int) -> bool:
         """True while a stream is open, and for a while after a batch."""
-        if self._streams[defender] > 0:
+        if defender in self._streams:
             return True
         return self._heard_at.get(defender, 0) > now - limits.DEFENDER_LIVE_MS
 
@@ -60,6 +68,7 @@ class Services:
         radar: RadarFeeds,
         events: EventsFeed,
         settings: SettingsFeed,
+        url: str,
         defender_url: str,
         stopping: asyncio.Event,
     ) -> None:
@@ -70,6 +79,8 @@ class Services:
         self.radar = radar
         self.events = events
         self.settings = settings
+        #: Where people and joining Defenders reach this Console, and where Defenders do then.
+        self.url = url
         self.defender_url = defender_url
         self.stopping = stopping
         self.attempts = Attempts()

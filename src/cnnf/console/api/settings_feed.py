@@ -1,7 +1,7 @@
 """The settings, streamed to every Defender: the newest whole, at once and at every change."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from cnnf.console import limits
 from cnnf.console.api import sse
@@ -34,7 +34,7 @@ class SettingsFeed:
         if len(self._readers) >= limits.DEFENDER_STREAMS_MAX:
             raise StreamsExhausted(f"{len(self._readers)} Defenders listen; that is the most")
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes]:
         """The stream's bytes; ends when the Console stops."""
         queue: asyncio.Queue[Settings] = asyncio.Queue()
         self._readers.add(queue)

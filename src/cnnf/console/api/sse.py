@@ -1,7 +1,8 @@
 """Server-sent events: their bytes, their response, and how a stream waits."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from fastapi.responses import StreamingResponse
@@ -19,6 +20,29 @@ def event(name: str, data: bytes, id_: str = "") -> bytes:
 def response(events: AsyncIterator[bytes]) -> StreamingResponse:
     """The stream as a response that nothing on the way should keep or buffer."""
     return StreamingResponse(events, media_type="text/event-stream", headers=_HEADERS)
+
+
+async def until(ended: asyncio.Event, events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    """The stream, ended at once when `ended` is set."""
+    end = asyncio.ensure_future(ended.wait())
+    try:
+        while True:
+            item = asyncio.ensure_future(anext(events))
+            try:
+                await asyncio.wait({item, end}, return_when=asyncio.FIRST_COMPLETED)
+                if end.done():
+                    return
+                yield item.result()
+            except StopAsyncIteration:
+                return
+            finally:
+                if not item.done():
+                    item.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await item
+    finally:
+        end.cancel()
+        await events.aclose()
 
 
 async def first_of(

@@ -60,6 +60,10 @@ defenders = Table(
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
     Column("fingerprint", LargeBinary, nullable=False),  # SHA-256 of the certificate
+    # The certificate it was given to follow that one, until it is used.
+    Column("fingerprint_next", LargeBinary, nullable=True),
+    Column("expires_at", Integer, nullable=False, server_default=text("0")),
+    Column("expires_next", Integer, nullable=False, server_default=text("0")),
     Column("enrolled_at", Integer, nullable=False),
     Column("seen_at", Integer, nullable=False, default=0),
     Column("sent_at", Integer, nullable=False, default=0),
@@ -68,6 +72,8 @@ defenders = Table(
     Column("system", Text, nullable=False, default=""),
     Column("applied", JSON, nullable=True),
     Column("conditions", JSON, nullable=False, default=list),
+    Column("addresses", JSON, nullable=False, server_default="[]"),
+    Column("spool", JSON, nullable=True),
 )
 settings = Table(
     "settings",
