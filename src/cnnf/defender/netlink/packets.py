@@ -1,7 +1,7 @@
 """Who talks to whom in an IP packet's first bytes: addresses and ports of TCP and UDP.
 
 RFC 791, RFC 8200 (extension headers), RFC 9293, RFC 768. Used by the packet loop and the NFLOG
-reader, so input is whatever an attacker can put on the wire: any length, any header chain.
+readers, so input is whatever an attacker can put on the wire: any length, any header chain.
 """
 
 from typing import NamedTuple
@@ -28,6 +28,15 @@ class Segment(NamedTuple):
     protocol: int = TCP
 
 
+class Carried(NamedTuple):
+    """A segment or datagram with what it carries; `sequence` numbers the first byte of TCP's."""
+
+    ends: Segment
+    sequence: int
+    final: bool
+    payload: bytes
+
+
 def parse_segment(data: bytes | bytearray, offset: int, end: int) -> Segment | None:
     """The segment in `data[offset:end]`, or None when its ports can't be found there."""
     if end - offset < 1:
@@ -38,6 +47,28 @@ def parse_segment(data: bytes | bytearray, offset: int, end: int) -> Segment | N
     if version == 6:
         return _parse_v6(data, offset, end)
     return None
+
+
+def parse_carried(data: bytes) -> Carried | None:
+    """The whole packet, or None when it is no whole header of TCP or UDP.
+
+    The payload ends where its header says, or before that where the packet was cut.
+    """
+    ends = parse_segment(data, 0, len(data))
+    if ends is None:
+        return None
+    at = (data[0] & 0x0F) * 4 if data[0] >> 4 == 4 else _transport_v6(data, 0, len(data))[1]
+    if at + (8 if ends.protocol == UDP else 20) > len(data):
+        return None
+    if ends.protocol == UDP:
+        length = data[at + 4] << 8 | data[at + 5]
+        # 0: longer than a length can say (RFC 2675), which nothing that we read is.
+        return Carried(ends, 0, False, data[at + 8 : at + length])
+    begins = (data[at + 12] >> 4) * 4
+    if begins < 20:
+        return None
+    sequence = int.from_bytes(data[at + 4 : at + 8], "big")
+    return Carried(ends, sequence, bool(data[at + 13] & 0x01), data[at + begins :])
 
 
 def _parse_v4(data: bytes | bytearray, offset: int, end: int) -> Segment | None:
@@ -60,23 +91,7 @@ def _parse_v4(data: bytes | bytearray, offset: int, end: int) -> Segment | None:
 def _parse_v6(data: bytes | bytearray, offset: int, end: int) -> Segment | None:
     if end - offset < 40:
         return None
-    kind = data[offset + 6]
-    at = offset + 40
-    for _ in range(_EXTENSIONS_MAX):
-        if kind in _WITH_PORTS:
-            break
-        if at + 8 > end:
-            return None
-        if kind in _EXTENSIONS:
-            length = 8 + data[at + 1] * 8
-        elif kind == _AUTHENTICATION:
-            length = 8 + data[at + 1] * 4
-        elif kind == _FRAGMENT and not (data[at + 2] << 8 | data[at + 3]) & 0xFFF8:
-            length = 8
-        else:
-            return None
-        kind = data[at]
-        at += length
+    kind, at = _transport_v6(data, offset, end)
     if kind not in _WITH_PORTS or at + 4 > end:
         return None
     return Segment(
@@ -86,3 +101,23 @@ def _parse_v6(data: bytes | bytearray, offset: int, end: int) -> Segment | None:
         data[at + 2] << 8 | data[at + 3],
         kind,
     )
+
+
+def _transport_v6(data: bytes | bytearray, offset: int, end: int) -> tuple[int, int]:
+    """What follows the extension headers, and where; of no use where that is not TCP or UDP."""
+    kind = data[offset + 6]
+    at = offset + 40
+    for _ in range(_EXTENSIONS_MAX):
+        if kind in _WITH_PORTS or at + 8 > end:
+            break
+        if kind in _EXTENSIONS:
+            length = 8 + data[at + 1] * 8
+        elif kind == _AUTHENTICATION:
+            length = 8 + data[at + 1] * 4
+        elif kind == _FRAGMENT and not (data[at + 2] << 8 | data[at + 3]) & 0xFFF8:
+            length = 8
+        else:
+            break
+        kind = data[at]
+        at += length
+    return kind, at

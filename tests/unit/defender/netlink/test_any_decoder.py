@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from cnnf.defender import netlink
 from cnnf.defender.netlink import (
     conntrack,
+    dns,
     inet_diag,
     nflog,
     nfqueue,
@@ -32,6 +33,7 @@ from cnnf.defender.netlink import (
 from cnnf.defender.netlink import messages as framing
 from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.defender.netlink.messages import attribute, message, nested
+from tests.lab import dns as wire
 
 A4, B4 = bytes([10, 78, 1, 2]), bytes([10, 78, 1, 3])
 A6, B6 = bytes([0xFD]) + bytes(14) + b"\2", bytes([0xFD]) + bytes(14) + b"\3"
@@ -128,6 +130,7 @@ def _link() -> bytes:
 
 
 _GENERATION = NFGEN + attribute(1, bytes(4)) + attribute(2, b"\0\0\1\0") + attribute(3, b"nft\0")
+_ALIAS = wire.record(wire.ASKED, wire.CNAME, wire.name("a.example"))
 _EXTENSIONS = (bytes(7), b"\1" + bytes(14), bytes(7), b"\4" + bytes(22))
 
 DECODERS = {
@@ -145,6 +148,14 @@ DECODERS = {
         lambda data: [conntrack.decode_tracked(data), conntrack.decode_tracked(data, 17)],
         (_tracked(A4, B4, 6), _tracked(A6, B6, 6), _tracked(A4, B4, 17)),
     ),
+    "dns.decode": Decoder(
+        one(dns.decode),
+        (
+            wire.query("api.pay.example"),
+            wire.answer("api.pay.example", [_ALIAS, wire.address("a.example", "203.0.113.7")]),
+            wire.answer("api.pay.example", [wire.address(wire.ASKED, "2001:db8::7")], wire.AAAA),
+        ),
+    ),
     "inet_diag.decode_socket": Decoder(
         one(inet_diag.decode_socket), (_socket(2, A4, B4), _socket(10, A6, B6))
     ),
@@ -156,6 +167,13 @@ DECODERS = {
     ),
     "nftcounter.decode_counter": Decoder(one(nftcounter.decode_counter), (_counter(),)),
     "nftset.decode_elements": Decoder(nftset.decode_elements, (_elements(),)),
+    "packets.parse_carried": Decoder(
+        one(packets.parse_carried),
+        (
+            wire.udp("192.0.2.53", "10.1.0.4", (53, 40_000), wire.query("api.example")),
+            wire.tcp("2001:db8::53", "fd00::4", (53, 40_000), b"\0\4dns."),
+        ),
+    ),
     "packets.parse_segment": Decoder(
         one(lambda data: packets.parse_segment(bytearray(b"\6" * 8 + data), 8, 8 + len(data))),
         (_packet4(), _packet4(17), _packet6(), _packet6(*_EXTENSIONS)),

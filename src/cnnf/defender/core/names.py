@@ -1,0 +1,140 @@
+"""Which names addresses have, as each asker was told: passive DNS.
+
+An **asker** is who sent the query: a container network's address, packed, or `HOST` for this host,
+whose programs share their resolver. What one asker was told is nobody else's: who asks a server of
+his own names addresses for himself alone. Pure; times are milliseconds since the epoch.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from cnnf.defender.core.limits import (
+    NAME_LINGER_MS,
+    NAME_TTL_MAX_MS,
+    NAME_TTL_MIN_MS,
+    NAMED_ADDRESSES_MAX,
+    NAMED_BY_ASKER_MAX,
+    NAMES_OF_ADDRESS_MAX,
+)
+
+HOST = b""
+
+
+class Learned(NamedTuple):
+    """What an asker was told of a name: packed addresses, each with its seconds to live."""
+
+    asker: bytes
+    name: str
+    addresses: tuple[tuple[bytes, int], ...]
+
+
+class Changed(NamedTuple):
+    """The names of an address are others now, for this asker."""
+
+    asker: bytes
+    address: bytes
+
+
+#: Until when each name holds, the newest last.
+_Named = dict[str, int]
+#: What an asker knows, by address; the ones learned last stand last.
+_View = OrderedDict[bytes, _Named]
+
+
+class Names:
+    """Names by asker and address, as many as its bounds allow: the oldest go first."""
+
+    def __init__(self) -> None:
+        self._views: dict[bytes, _View] = {}
+        self._count = 0
+        #: Addresses whose names were given up for want of room.
+        self.forgotten = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def learn(self, learned: Learned, now_ms: int) -> list[Changed]:
+        """Take an answer. Tells where names have come or gone, for what judges by them."""
+        asker, name, addresses = learned
+        changed = []
+        view = self._views.setdefault(asker, OrderedDict()) if addresses else _View()
+        for address, seconds in addresses:
+            named = view.pop(address, None)
+            if named is None:
+                changed += self._make_room(asker)
+                # Making room may have emptied this one.
+                view = self._views.setdefault(asker, view)
+                named = {}
+                self._count += 1
+            before = named.pop(name, 0)
+            kept = min(max(seconds * 1000, NAME_TTL_MIN_MS), NAME_TTL_MAX_MS)
+            if before <= now_ms:
+                changed.append(Changed(asker, address))
+            named[name] = max(before, now_ms + kept)
+            while len(named) > NAMES_OF_ADDRESS_MAX:
+                del named[next(iter(named))]
+            view[address] = named
+        return changed
+
+    def matching(self, asker: bytes, address: bytes, now_ms: int) -> tuple[str, ...]:
+        """The names that hold now, newest first: what `dns` objects are compared with."""
+        named = self._named(asker, address)
+        return tuple(name for name, until in reversed(named.items()) if until > now_ms)
+
+    def label(self, asker: bytes, address: bytes, now_ms: int) -> tuple[str, ...]:
+        """Names for a person: those that hold, or what it was last called, for a while."""
+        holding, named = self.matching(asker, address, now_ms), self._named(asker, address)
+        if holding or not named:
+            return holding
+        name, until = max(named.items(), key=lambda one: one[1])
+        return (name,) if until + NAME_LINGER_MS > now_ms else ()
+
+    def entries(self, now_ms: int) -> Iterable[tuple[bytes, bytes, tuple[str, ...]]]:
+        """Asker, address and the names that hold, of all that have one."""
+        for asker, view in self._views.items():
+            for address in view:
+                names = self.matching(asker, address, now_ms)
+                if names:
+                    yield asker, address, names
+
+    def expire(self, since_ms: int, now_ms: int) -> list[Changed]:
+        """Forget what is too old for any use; where a name has ceased to hold since then."""
+        changed = []
+        for asker, view in list(self._views.items()):
+            for address, named in list(view.items()):
+                if any(since_ms < until <= now_ms for until in named.values()):
+                    changed.append(Changed(asker, address))
+                for name in [n for n, until in named.items() if until + NAME_LINGER_MS <= now_ms]:
+                    del named[name]
+                if not named:
+                    self._drop(asker, address)
+        return changed
+
+    def forget(self, asker: bytes) -> list[Changed]:
+        """The asker's address is somebody else's now, who was told nothing yet."""
+        view = self._views.pop(asker, _View())
+        self._count -= len(view)
+        return [Changed(asker, address) for address in view]
+
+    def _named(self, asker: bytes, address: bytes) -> _Named:
+        return self._views.get(asker, _View()).get(address, {})
+
+    def _make_room(self, asker: bytes) -> list[Changed]:
+        """Room for one address: the asker's own oldest goes, or that of whoever has most."""
+        fullest = asker
+        if len(self._views[asker]) < NAMED_BY_ASKER_MAX:
+            if self._count < NAMED_ADDRESSES_MAX:
+                return []
+            fullest = max(self._views, key=lambda one: len(self._views[one]))
+        address = next(iter(self._views[fullest]))
+        self._drop(fullest, address)
+        self.forgotten += 1
+        return [Changed(fullest, address)]
+
+    def _drop(self, asker: bytes, address: bytes) -> None:
+        view = self._views[asker]
+        del view[address]
+        self._count -= 1
+        if not view:
+            del self._views[asker]
