@@ -70,7 +70,8 @@ web/node_modules/.installed: web/package.json web/package-lock.json .venv/.synce
 	$(NPM) install --no-save
 	@touch $@
 
-generate: .venv/.synced web/node_modules/.installed ## Write what is generated: OpenAPI, command reference, types.
+generate: .venv/.synced web/node_modules/.installed ## Write what is generated: OpenAPI, command reference, types, messages.
+	$(BIN)/python scripts/generate_protobuf.py
 	$(BIN)/python -m cnnf.console.api.reference docs/reference
 	$(BIN)/python scripts/reference_commands.py
 	$(NPM) run --silent generate

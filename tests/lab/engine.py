@@ -8,12 +8,14 @@ import signal
 import subprocess
 import tarfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
-from tests.lab.netns import Namespace, run
+from tests.lab.netns import Namespace, has_ended, run
 
 #: Seconds the engine may take to start and to stop on a busy machine.
 START_S = 60.0
@@ -24,28 +26,42 @@ IMAGE = "lab/box:1.0"
 
 
 class Engine:
-    """One dockerd (which starts its own containerd) in `namespace`, its files in `place`."""
+    """One dockerd (which starts its own containerd) in `namespace`, its files in `place`.
 
-    def __init__(self, namespace: Namespace, place: Path) -> None:
+    `options` are more of dockerd's.
+    """
+
+    def __init__(self, namespace: Namespace, place: Path, *options: str) -> None:
         self.namespace = namespace
         self._place = place
+        self._options = options
         self.socket = place / "sock"
         self.address = f"unix://{self.socket}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers. Raises AssertionError with the end of its log."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it; `wait` before it is used."""
         self._place.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = self.namespace.start(
                 *("dockerd", "--data-root", str(self._place / "data")),
                 *("--exec-root", str(self._place / "exec")),
                 *("--pidfile", str(self._place / "pid"), "-H", self.address),
+                *self._options,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def wait(self) -> None:
+        """Until it answers. Raises AssertionError with the end of its log."""
+        assert self._process is not None
         deadline = time.monotonic() + START_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -53,11 +69,16 @@ class Engine:
                 raise AssertionError(f"dockerd did not start:\n{end}")
             time.sleep(0.1)
 
+    def ask_to_end(self) -> None:
+        """Have it stop, if it runs; `stop` waits for its end."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+
     def stop(self) -> None:
         """Stop it; its containers stop too."""
         if self._process is None:
             return
-        self._process.send_signal(signal.SIGTERM)
+        self.ask_to_end()
         try:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -69,7 +90,7 @@ class Engine:
     def remove(self) -> None:
         """Stop it and remove everything of it: processes, mounts, files."""
         self.stop()
-        _remove_place(self._place)
+        remove_place(self._place)
 
     def docker(self, *arguments: str, check: bool = True) -> str:
         """Run the `docker` program against this engine."""
@@ -77,14 +98,22 @@ class Engine:
 
     def import_box(self) -> None:
         """Make the image IMAGE: busybox and a shell, nothing fetched."""
+        links = {f"bin/{name}": "busybox" for name in ("sh", "sleep", "nc", "echo", "ip", "cat")}
+        self.import_files(IMAGE, {"bin/busybox": BUSYBOX}, links)
+
+    def import_files(
+        self, image: str, files: Mapping[str, Path], links: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Make an image of files and symbolic links alone, by their paths in it."""
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
-            archive.add(BUSYBOX, "bin/busybox")
-            for name in ("sh", "sleep", "nc", "echo", "ip", "cat"):
-                link = tarfile.TarInfo(f"bin/{name}")
-                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            for name, file in files.items():
+                archive.add(file, name)
+            for name, target in links.items():
+                link = tarfile.TarInfo(name)
+                link.type, link.linkname = tarfile.SYMTYPE, target
                 archive.addfile(link)
-        command = ("docker", "-H", self.address, "import", "-", IMAGE)
+        command = ("docker", "-H", self.address, "import", "-", image)
         subprocess.run(command, input=buffer.getvalue(), check=True, capture_output=True)
 
     def run_box(self, *options: str, command: tuple[str, ...] = ("sleep", "600")) -> str:
@@ -105,9 +134,11 @@ class Engine:
                 return False
 
 
-def _remove_place(place: Path) -> None:
-    """Remove an engine's directory and what still holds on to it: processes and mounts."""
-    for pid in _leftovers(place):
+def remove_place(place: Path) -> None:
+    """Remove engines' directory and what still holds on to it: processes, mounts, cgroups."""
+    containers = [path.name for path in place.glob("**/data/containers/*")]
+    groups = [Path(mount) / "docker" / id_ for mount in _cgroup_mounts() for id_ in containers]
+    for pid in [*_leftovers(place), *_members(groups)]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     for _ in range(3):
@@ -117,6 +148,23 @@ def _remove_place(place: Path) -> None:
         if not mounts:
             break
     shutil.rmtree(place, ignore_errors=True)
+    for group in groups:
+        with suppress(OSError):
+            group.rmdir()
+
+
+def _members(groups: list[Path]) -> list[int]:
+    """The processes of containers, which outlive a killed engine."""
+    found = []
+    for group in groups:
+        with suppress(OSError):
+            found += [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
+    return found
+
+
+def _cgroup_mounts() -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split(" ")[4] for line in lines if " - cgroup" in line]
 
 
 def _leftovers(place: Path) -> list[int]:
@@ -139,12 +187,12 @@ def _mounts(place: Path) -> list[str]:
     return [mounted for mounted in places if mounted.startswith(f"{place}/")]
 
 
-def remove_stale() -> None:
+def remove_stale(gone: int = 0) -> None:
     """Remove what engines of killed test runs left: `/tmp/cnnf-test-PID…` of processes gone."""
     for place in Path("/tmp").glob("cnnf-test-*"):
         match = re.fullmatch(r"cnnf-test-(\d+)(-.*)?", place.name)
-        if match and not Path(f"/proc/{match[1]}").exists():
-            _remove_place(place)
+        if match and has_ended(int(match[1]), gone):
+            remove_place(place)
 
 
 def missing() -> str:

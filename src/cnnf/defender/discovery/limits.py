@@ -63,3 +63,21 @@ MOUNTINFO_BYTES_MAX = 4 * 1024 * 1024
 
 #: Names of users kept, by id.
 USERS_MAX = 1_024
+
+#: Bytes of one answer of a container runtime: what a kubelet takes. A container is some 2 kB in the
+#: list, so this is 8,000 of them.
+CRI_ANSWER_BYTES_MAX = 16 * 1024 * 1024
+#: Seconds between two looks at everything where a runtime tells no events: CRI-O with its events
+#: switched off. Two lists of 100 containers take it 3 to 10 ms.
+CRI_POLL_S = 1.0
+#: Images whose names are kept, and sandboxes whose description is, by id.
+CRI_IMAGES_MAX = 2_048
+CRI_SANDBOXES_MAX = 5_000
+
+#: Network configurations of one folder that are read, and bytes of each; there is one as a rule, of
+#: some 500 bytes.
+CNI_FILES_MAX = 64
+CNI_BYTES_MAX = 256 * 1024
+CNI_SUBNETS_MAX = 256
+#: Addresses of pods in no subnet that a configuration tells of, which are taken one by one.
+CNI_ADDRESSES_MAX = 1_024

@@ -1,0 +1,1 @@
+"""Messages of container runtimes, made from the descriptions beside them: `make generate`."""

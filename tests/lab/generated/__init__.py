@@ -1,0 +1,1 @@
+"""Messages for running pods, made from the description beside them: `make generate`."""
