@@ -15,7 +15,8 @@ import msgspec
 
 from cnnf.defender.core.attribution import Listeners, Owner
 from cnnf.defender.core.limits import SERVICES_MAX
-from cnnf.defender.core.services import UNKNOWN, ServiceName, service_name
+from cnnf.defender.core.programs import UNKNOWN
+from cnnf.defender.core.services import ServiceName, service_name
 from cnnf.defender.discovery.services import Cgroups, Processes
 from cnnf.defender.kernel.sockdiag import SocketTable
 from cnnf.protocol.limits import PORTS_MAX

@@ -15,7 +15,8 @@ from time import monotonic
 import msgspec
 
 from cnnf.defender.core.containers import clean_text
-from cnnf.defender.core.services import ServiceName, mask_command, service_name
+from cnnf.defender.core.masking import mask_command
+from cnnf.defender.core.services import ServiceName, service_name
 from cnnf.defender.discovery import limits
 from cnnf.protocol.limits import COMMAND_CHARS_MAX, NAME_CHARS_MAX
 from cnnf.protocol.messages import Process
