@@ -1,6 +1,9 @@
 """`cnnf defender`: the Defender as a program of its own."""
 
 import asyncio
+import contextlib
+import socket
+import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -121,6 +124,84 @@ def run(
         raise Failure(f"the policy is not used:\n{error}", exit_code=2) from error
     except (KernelError, LinkError, NetlinkError) as error:
         raise Failure(str(error), hint="`cnnf doctor` says what this host lacks.") from error
+
+
+@app.command()
+def join(
+    console: Annotated[str, typer.Argument(help="The Console's address: https://console:8083")],
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="CNNF_JOIN_TOKEN",
+            help="A join token. Others on this host can read a command line: rather use the "
+            "variable or --token-file.",
+        ),
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with the join token; - reads standard input.")
+    ] = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+    host_name: HostName = "",
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Join anew although this host has joined a Console."),
+    ] = False,
+) -> None:
+    """Join a Console: trade a join token for this host's own certificate.
+
+    Nothing is changed unless it succeeds. Then start the Defender: cnnf defender run.
+    """
+    from cnnf.defender.link.credentials import Credentials
+    from cnnf.defender.link.errors import CredentialsBroken, EnrolmentFailed, LinkError
+    from cnnf.defender.link.joining import join as trade
+
+    secret = read_token(token, token_file)
+    credentials = Credentials(directory)
+    if credentials.enrolled and not again:
+        with contextlib.suppress(CredentialsBroken):
+            there = credentials.identity()
+            raise Failure(
+                f"this host has joined {there.url} already, as {there.defender}",
+                hint="--again joins anew, as another; then this one is to be removed: "
+                f"cnnf defenders remove {there.defender}",
+            )
+        raise Failure(
+            f"{directory}: an identity is there, but it can't be used", hint="--again joins anew."
+        )
+    try:
+        credentials.prepare()
+        identity = trade(console, secret, host_name or socket.gethostname())
+        credentials.forget_settings()
+        credentials.keep(identity)
+        until = identity.valid()[1]
+    except EnrolmentFailed as error:
+        raise Failure(f"not joined: {error}", hint=error.hint) from error
+    except LinkError as error:
+        raise Failure(f"not joined: {error}") from error
+    print(f"Joined {identity.url} as {identity.defender}.")
+    print(f"The certificate is good until {until:%Y-%m-%d} and renewed before by itself.")
+    print("Now start the Defender, or restart it: cnnf defender run", flush=True)
+
+
+def read_token(token: str, token_file: Path | None) -> str:
+    """The join token from where it was given. Raises Failure."""
+    if token_file is None:
+        found = token
+    elif token:
+        raise Failure("a join token and --token-file were given; one is enough", exit_code=2)
+    else:
+        try:
+            with sys.stdin if str(token_file) == "-" else token_file.open() as file:
+                found = file.read(4_096)
+        except (OSError, UnicodeDecodeError) as error:
+            raise Failure(f"--token-file: {error}", exit_code=2) from error
+    if not found.strip():
+        raise Failure(
+            "no join token: --token-file, or CNNF_JOIN_TOKEN",
+            hint="On the Console's host: cnnf defenders token",
+            exit_code=2,
+        )
+    return found.strip()
 
 
 def parse_networks(texts: list[str] | None) -> tuple[IPv4Network | IPv6Network, ...]:

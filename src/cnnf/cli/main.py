@@ -5,7 +5,7 @@ import sys
 import typer
 
 from cnnf import __version__
-from cnnf.cli import clean, console, defender, demo, doctor, events, radar, up
+from cnnf.cli import clean, console, defender, defenders, demo, doctor, events, radar, up
 from cnnf.cli.failure import Failure, report
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.add_typer(console.app, name="console")
 app.add_typer(defender.app, name="defender")
+app.add_typer(defenders.app, name="defenders")
 app.add_typer(demo.app, name="demo")
 app.command("radar")(radar.radar)
 app.command("events")(events.events)

@@ -56,6 +56,9 @@ def up(
     defender_listen: Annotated[
         str, typer.Option(help="Where Defenders connect, with mutual TLS.")
     ] = "127.0.0.1:8084",
+    advertise: Annotated[
+        str, typer.Option(help="A name or address that other hosts reach the Console by.")
+    ] = "",
     enable: Annotated[
         bool,
         typer.Option("--enable", help="Enable for containers and hosts; else as it was left."),
@@ -93,13 +96,13 @@ def up(
         programs.start(
             "console",
             ["console", "--data-dir", str(data_dir), "--listen", listen,
-             "--defender-listen", defender_listen],
+             "--defender-listen", defender_listen, "--advertise", advertise],
         )  # fmt: skip
         client = _wait_for_console(programs, data_dir)
         if enable:
             _enable(client)
         directory = data_dir / "defender"
-        _enrol(client, data_dir, directory, host_name)
+        _enrol(client, directory, host_name)
         arguments = [
             "defender", "run", "--directory", str(directory),
             "--queue", str(queue), "--queues", str(queues), "--log-group", str(log_group),
@@ -273,27 +276,30 @@ def _enable(client: Client) -> None:
         client.put("/settings", body)
 
 
-def _enrol(client: Client, data_dir: Path, directory: Path, host_name: str) -> None:
-    """Give this machine's Defender its certificate, once."""
+def _enrol(client: Client, directory: Path, host_name: str) -> None:
+    """Give this machine's Defender its certificate, unless this Console knows the one it has."""
     import socket
 
     from cnnf.defender.link.credentials import Credentials
     from cnnf.defender.link.errors import LinkError
+    from cnnf.defender.link.joining import join
 
     credentials = Credentials(directory)
-    if credentials.enrolled:
-        return
-    token = client.post("/defenders/tokens")["token"]
-    authority = data_dir / "tls" / "ca.pem"
     try:
-        credentials.enrol(
-            client.url,
-            token,
-            host_name or socket.gethostname(),
-            authority if client.url.startswith("https:") else None,
-        )
+        if credentials.enrolled and _known(client, credentials.identity().defender):
+            return
+        credentials.prepare()
+        token = client.post("/defenders/tokens")["token"]
+        identity = join(client.url, token, host_name or socket.gethostname())
+        credentials.forget_settings()
+        credentials.keep(identity)
     except LinkError as error:
         raise Failure(str(error)) from error
+
+
+def _known(client: Client, defender: str) -> bool:
+    """Not where it was removed, or the Console's data are others'."""
+    return any(one["id"] == defender for one in client.get("/defenders"))
 
 
 def _tell(client: Client) -> None:

@@ -51,7 +51,7 @@ from cnnf.defender.kernel.offload import CountsUnreadError, Offload
 from cnnf.defender.kernel.programs import was_ours
 from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
 from cnnf.defender.kernel.watch import Watch
-from cnnf.defender.link.credentials import Credentials
+from cnnf.defender.link.credentials import Credentials, tls
 from cnnf.defender.link.places import places_of
 from cnnf.defender.link.uplink import Uplink
 from cnnf.defender.local_policy import LocalPolicy
@@ -148,11 +148,11 @@ class Defender:
         self._changed_by = ""
         self._policy = LocalPolicy(options.policy) if options.policy else None
         self._policy_news = asyncio.Event()
-        link = self._credentials.link()
-        self._console_url = link.url
+        identity = self._credentials.identity()
+        self._console_url = identity.url
         self._uplink = Uplink(
-            link.url,
-            self._credentials.tls(),
+            identity.url,
+            tls(identity),
             self._outbox,
             incarnation=incarnation,
             on_settings=self._wanted_changed,

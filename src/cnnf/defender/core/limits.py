@@ -89,6 +89,34 @@ BATCH_INTERVAL_SECONDS = 0.4
 #: A Defender with nothing to say still says that it lives.
 HEARTBEAT_SECONDS = 10.0
 
+#: Bytes of batches kept in memory; beyond it the oldest are given up. They go to disk after so many
+#: seconds without an acknowledgement, and are looked at for that as often: a Defender that is
+#: killed loses what was seen in twice that time at most, one that is asked to end nothing.
+OUTBOX_BYTES_MAX = 32 * 1024 * 1024
+SPOOL_AFTER_SECONDS = 5.0
+#: Seconds between two batches while the Console is away, since nobody watches: what recurs is
+#: counted in one batch, and a night of it (8,640 batches of ~2 KB) takes 20 MB.
+AWAY_INTERVAL_SECONDS = 5.0
+#: Disk that may be used for what the Console has not acknowledged: a week and more of a busy host's
+#: batches (10,000 flows a minute are 20 MB an hour). Beyond it the oldest segment is given up.
+SPOOL_BYTES_DEFAULT = 512 * 1024 * 1024
+#: One segment is closed at this size, so it is twice that at most (a batch has 4 MiB at most); it
+#: is read whole. With a small quota it is a quarter of that, so that not all is given up at once.
+SPOOL_SEGMENT_BYTES = 4 * 1024 * 1024
+#: Segments at once, each one file: more than the default quota has at 4 MiB each, and enough for as
+#: many restarts while the Console is away. Beyond it the oldest is given up.
+SPOOL_SEGMENTS_MAX = 1_024
+
+#: A certificate is renewed when a third of its time is left (four months of a year), then tried
+#: again every so many seconds; how often it is looked at. From a tenth on it is told that it could
+#: not be renewed.
+RENEW_SHARE = 1 / 3
+RENEW_WARN_SHARE = 1 / 10
+RENEW_RETRY_SECONDS = 3_600.0
+#: Certificates are good from an hour before they were made; a host whose clock is further from the
+#: Console's can't join.
+CLOCK_SKEW_SECONDS_MAX = 3_600.0
+
 #: Seconds between looks at which services run.
 SERVICES_INTERVAL_SECONDS = 5.0
 

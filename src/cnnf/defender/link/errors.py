@@ -2,7 +2,9 @@
 
 LinkError
 ├── EnrolmentFailed   the Console did not give us a certificate; the text says why
-└── CredentialsBroken our own files are missing, unreadable or not what they should be
+├── RenewalFailed     the Console did not give us the next certificate; tried again later
+├── CredentialsBroken our own files are missing, unreadable or not what they should be
+└── SpoolFailed       what waits for the Console can't be kept on disk, or not be read back
 """
 
 
@@ -11,8 +13,24 @@ class LinkError(Exception):
 
 
 class EnrolmentFailed(LinkError):
-    """The Console gave no certificate."""
+    """The Console gave no certificate; `hint` says what to do about it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class RenewalFailed(LinkError):
+    """The Console gave no next certificate."""
 
 
 class CredentialsBroken(LinkError):
     """Our key, certificate or address of the Console can't be used."""
+
+
+class SpoolFailed(LinkError):
+    """The spool's directory or one of its segments can't be used; `full` when the disk is."""
+
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full

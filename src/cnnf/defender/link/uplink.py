@@ -13,7 +13,7 @@ import httpx
 import structlog
 
 from cnnf.defender.core.outbox import Outbox, Parcel
-from cnnf.defender.link.credentials import said
+from cnnf.defender.link.answers import said
 from cnnf.protocol.codec import CONTENT_TYPE, decode_json
 from cnnf.protocol.errors import ProtocolError
 from cnnf.protocol.messages import Ack, Settings
