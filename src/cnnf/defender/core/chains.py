@@ -6,6 +6,7 @@ three rules. Chains that others go to come first, since nft wants to know them.
 
 from collections.abc import Iterator
 
+from cnnf.defender.core import dns_chains
 from cnnf.defender.core.limits import LOG_AT_ONCE_PER_SECOND
 from cnnf.defender.core.plan import Plan, address_key, cgroup_key, reply_key
 
@@ -63,6 +64,7 @@ def rules(plan: Plan) -> Chains:
         **_done(plan),
         **_output(plan),
         **_answers(plan),
+        **dns_chains.rules(plan),
         "prerouting_syn": _prerouting(plan),
         "forward_syn": _forward(plan),
         "input_syn": _input(plan),
@@ -90,7 +92,8 @@ def rules(plan: Plan) -> Chains:
             *_OWN_REFUSALS.get(hook, ()),
             f"{_REFUSAL} goto {answers}_reset",
         ]
-        made[f"at_{hook}"] = [f"{_FLAGGED} goto {hook}_flagged", *first_udp]
+        dns = dns_chains.entry(plan, hook)
+        made[f"at_{hook}"] = [f"{_FLAGGED} goto {hook}_flagged", *dns, *first_udp]
     return made
 
 

@@ -35,13 +35,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `prevents` that something may be refused, `guarded` that this was so at some time: the hook that
     it needs then stays, since taking one out makes the kernel drop what waits in queues.
     `failsafe` are ports of this host, `console` places elsewhere, that are counted but never asked
-    about. `levels` is the deepest cgroup that flows are remembered for.
+    about. `levels` is the deepest cgroup that flows are remembered for. `dns_group` is where copies
+    of DNS go, 0: nowhere.
     """
 
     marks: Marks
     queue_first: int
     queue_count: int
     log_group: int
+    dns_group: int = 0
     fail_closed: bool = False
     scopes: Scopes = Scopes()
     networks: tuple[Network, ...] = ()

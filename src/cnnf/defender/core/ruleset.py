@@ -32,7 +32,7 @@ from typing import Literal
 
 import msgspec
 
-from cnnf.defender.core import chains
+from cnnf.defender.core import chains, dns_chains
 from cnnf.defender.core.limits import SET_ELEMENTS_MAX
 from cnnf.defender.core.plan import Plan, Role, address_key, cgroup_key
 from cnnf.policy.addresses import INSIDE_NETWORKS, Network
@@ -40,7 +40,7 @@ from cnnf.policy.addresses import INSIDE_NETWORKS, Network
 TABLE = "cnnf"
 #: The chain whose only rule hands packets to the loops.
 HANDOVER = "handover"
-COUNTERS = ("asked", "unremembered", "failsafe")
+COUNTERS = ("asked", "unremembered", "failsafe", dns_chains.COUNTER)
 
 _BY_CGROUP: tuple[Role, ...] = ("pass", "pass_new", "refuse", "refuse_new")
 _BY_ADDRESS: tuple[Role, ...] = (*_BY_CGROUP, "answered", "reset", "asked")

@@ -23,6 +23,7 @@ def plan(**changes: object) -> Plan:
         "queue_first": 8030,
         "queue_count": 2,
         "log_group": 8031,
+        "dns_group": 8032,
         "scopes": Scopes(containers=True, hosts=True),
         "networks": NETWORKS,
         "prevents": True,
@@ -46,6 +47,7 @@ plans = st.builds(
     console=st.sampled_from([(), CONSOLE]),
     levels=st.sampled_from([1, 2, 6]),
     generation=st.integers(0, 5),
+    dns_group=st.sampled_from([0, 8032]),
 )
 
 

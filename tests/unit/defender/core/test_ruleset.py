@@ -186,13 +186,17 @@ def test_there_is_one_chain_a_hook_and_one_for_bridges_where_they_may_matter(giv
 
 
 @given(plans)
-def test_a_packet_of_an_established_connection_meets_one_comparison(given: Plan) -> None:
+def test_a_packet_of_an_established_connection_meets_no_more_than_it_has_to(given: Plan) -> None:
     by_chain = rules(ruleset.table(given))
     for hook in HOOKS:
         first, *more = by_chain[f"at_{hook}"]
         assert first == f"@th,96,32 & 0x00060000 != 0x0 goto {hook}_flagged"
-        assert len(more) == given.udp
-        assert all(line.startswith("meta l4proto udp ") for line in more)
+        answers, queries = "@th,0,16 53 jump", "@th,16,16 53 jump"
+        dns = [f"{answers} dns_{hook}_answer", f"{queries} dns_{hook}_query"]
+        if not given.networks:
+            dns = {"input": dns[:1], "output": dns[1:]}.get(hook, [])
+        assert more[: len(more) - given.udp] == (dns if given.dns_group else [])
+        assert all(one.startswith("meta l4proto udp ") for one in more[len(more) - given.udp :])
 
 
 @pytest.mark.parametrize(

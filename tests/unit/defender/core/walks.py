@@ -13,7 +13,7 @@ from typing import NamedTuple
 _MARK_IS = re.compile(r"meta mark & (0x[0-9a-f]+) (==|!=) (0x[0-9a-f]+) ?")
 _MARK_SET = re.compile(r"meta mark set meta mark & (0x[0-9a-f]+)(?: \| (0x[0-9a-f]+))? ?")
 _ADD = re.compile(r"add @(\w+) \{ [^}]* \} ?")
-_VERDICT = re.compile(r"(?:(goto) (\S+)|return|drop|reject .*)$")
+_VERDICT = re.compile(r"(?:(goto|jump) (\S+)|return|drop|reject .*)$")
 _QUIET = re.compile(r"(?:counter name \S+|limit rate .*? packets|log group .*?(?=return|$)) ?")
 
 
@@ -54,6 +54,13 @@ def _walk(
             for verdict, after, more in _apply(rule, now, facts):
                 if verdict == "":
                     following.add((after, added | more))
+                elif verdict.startswith("jump "):
+                    for how, last, inner, chains in _walk(rules, verdict[5:], after, facts):
+                        if how == "accept":
+                            # Its end, wherever it has gone to: on with the next rule.
+                            following.add((last, added | more | frozenset(inner)))
+                        else:
+                            yield how, last, (*added, *more, *inner), (chain, *chains)
                 elif verdict.startswith("goto "):
                     for how, last, inner, chains in _walk(rules, verdict[5:], after, facts):
                         yield how, last, (*added, *more, *inner), (chain, *chains)
@@ -102,7 +109,7 @@ def _apply(
 
 
 _CONDITION = re.compile(
-    r"(.+?) (?=meta mark|add @|goto |return|drop|reject|counter name|limit |log )"
+    r"(.+?) (?=meta mark|add @|goto |jump |return|drop|reject|counter name|limit |log )"
 )
 
 
