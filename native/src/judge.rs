@@ -9,12 +9,27 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use crate::address::Address;
-use crate::limits::{JUDGE_CACHE_MAX, TABLE_ADDRESSES_MAX, TABLE_CGROUPS_MAX, TABLE_CLASSES_MAX};
+use crate::limits::{
+    JUDGE_CACHE_MAX, TABLE_ADDRESSES_MAX, TABLE_CGROUPS_MAX, TABLE_CLASSES_MAX, TABLE_PEERS_MAX,
+};
 use crate::msgpack::Result;
 use crate::nfqueue::{INPUT, OUTPUT};
+use crate::orders::Endpoints;
 use crate::rules::{first_of, RuleSet};
 use crate::segment::{TCP, UDP};
-use crate::tables::{require, Behind, Candidate, Class, Listeners, Named, Tables, ALLOW, PREVENT};
+use crate::tables::{
+    require, Candidate, Class, Listeners, Named, Place, Tables, ALLOW, ANYONE, PREVENT,
+};
+
+/// What may be otherwise once an end elsewhere is known that is not yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Doubt {
+    None,
+    /// It matters who is there.
+    Matters,
+    /// And some would be prevented.
+    Grave,
+}
 
 /// The effect, the rule that decided (-1: none), and whether all candidates agree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +37,7 @@ pub struct Verdict {
     pub effect: u8,
     pub rule: i64,
     pub unanimous: bool,
+    pub doubt: Doubt,
 }
 
 /// One packet's ends, as far as judging needs them. `owner` is the candidate that was found behind
@@ -42,6 +58,8 @@ pub struct Ends {
 enum Who {
     One(Candidate),
     Several(u32),
+    /// An end elsewhere that was not told of: judged as nobody, and doubted for it may be anyone.
+    Stranger,
 }
 
 /// Nobody known stands behind the address: only subnets may select it.
@@ -62,6 +80,8 @@ impl Hash for Key {
         let number = |who| match who {
             Who::One(candidate) => u64::from(candidate) << 1,
             Who::Several(list) => u64::from(list) << 1 | 1,
+            // No list has this number: there are a few hundred thousand at most.
+            Who::Stranger => u64::from(u32::MAX),
         };
         state.write_u64(number(self.source) << 32 | u64::from(self.source_stretch));
         state.write_u64(number(self.destination) << 32 | u64::from(self.destination_stretch));
@@ -91,11 +111,14 @@ pub struct Judge {
     pub holds_per_second: u64,
     /// While a prevention is in force, what can't be read must not slip past it.
     pub prevents: bool,
+    pub stranger_ms: u64,
     scopes: [bool; 2],
     awaits_containers: bool,
     effects: Vec<u8>,
     /// The rules of a list (containers, hosts) and a protocol (TCP, UDP).
     lists: [[RuleSet; 2]; 2],
+    /// The same by effect.
+    by_effect: [[[RuleSet; 3]; 2]; 2],
     any: Class,
     port_starts: Vec<u16>,
     port_rules: Vec<RuleSet>,
@@ -104,6 +127,9 @@ pub struct Judge {
     stretches4: Stretches,
     stretches6: Stretches,
     addresses: HashMap<Address, Who>,
+    peers: HashMap<Place, Who>,
+    by_name: Class,
+    private: Vec<(Address, Address)>,
     several: Vec<Box<[Candidate]>>,
     numbers: HashMap<Box<[Candidate]>, u32>,
     cgroups: HashMap<u64, Candidate>,
@@ -125,6 +151,11 @@ impl Judge {
         ];
         let with =
             |list: &RuleSet| [list.intersection(&tables.tcp), list.intersection(&tables.udp)];
+        let lists = [with(&lists[0]), with(&lists[1])];
+        let effects = [0, 1, 2].map(|effect| RuleSet::of_effect(&tables.effects, effect));
+        let parts =
+            |list: &RuleSet| [0, 1, 2].map(|effect: usize| list.intersection(&effects[effect]));
+        let by_effect = [0, 1].map(|list: usize| [parts(&lists[list][0]), parts(&lists[list][1])]);
         let scopes = [tables.containers, tables.hosts];
         let mut judge = Judge {
             version: tables.version,
@@ -134,7 +165,9 @@ impl Judge {
             prevents: tables.effects.contains(&PREVENT) && (tables.containers || tables.hosts),
             awaits_containers: tables.containers && tables.container_rules > 0,
             scopes,
-            lists: [with(&lists[0]), with(&lists[1])],
+            lists,
+            by_effect,
+            stranger_ms: tables.stranger_ms,
             effects: tables.effects,
             any: tables.any,
             port_starts: tables.port_starts,
@@ -144,6 +177,9 @@ impl Judge {
             stretches4: Stretches { starts: tables.starts4, classes: tables.classes4 },
             stretches6: Stretches { starts: tables.starts6, classes: tables.classes6 },
             addresses: HashMap::with_capacity(tables.addresses.len()),
+            peers: HashMap::with_capacity(tables.peers.len()),
+            by_name: tables.by_name,
+            private: tables.private,
             several: Vec::new(),
             numbers: HashMap::new(),
             cgroups: tables.cgroups.into_iter().collect(),
@@ -157,6 +193,9 @@ impl Judge {
         judge.set_listeners(tables.listeners);
         for (address, who) in tables.addresses {
             judge.put_address(address, who);
+        }
+        for (place, who) in tables.peers {
+            judge.put_peer(place, who);
         }
         judge
     }
@@ -172,28 +211,28 @@ impl Judge {
     }
 
     /// Take changes of endpoints, all of them or, when they are too many, none.
-    pub fn change(
-        &mut self,
-        classes: Vec<Class>,
-        put: Behind,
-        drop: &[Address],
-        listeners: Option<Listeners>,
-        host_addresses: Option<Vec<Address>>,
-    ) -> Result<()> {
-        require(self.classes.len() + classes.len() <= TABLE_CLASSES_MAX)?;
-        require(self.addresses.len() + put.len() <= TABLE_ADDRESSES_MAX)?;
-        self.classes.extend(classes);
-        for address in drop {
-            self.addresses.remove(address);
+    pub fn change(&mut self, change: Endpoints) -> Result<()> {
+        require(self.classes.len() + change.classes.len() <= TABLE_CLASSES_MAX)?;
+        require(self.addresses.len() + change.put.len() <= TABLE_ADDRESSES_MAX)?;
+        require(self.peers.len() + change.peers.len() <= TABLE_PEERS_MAX)?;
+        self.classes.extend(change.classes);
+        for address in change.drop {
+            self.addresses.remove(&address);
         }
-        for (address, who) in put {
+        for (address, who) in change.put {
             self.put_address(address, who);
         }
-        if let Some(listeners) = listeners {
+        if let Some(listeners) = change.listeners {
             self.set_listeners(listeners);
         }
-        if let Some(addresses) = host_addresses {
+        if let Some(addresses) = change.host_addresses {
             self.host_addresses = addresses.into_iter().collect();
+        }
+        for place in change.gone {
+            self.peers.remove(&place);
+        }
+        for (place, who) in change.peers {
+            self.put_peer(place, who);
         }
         Ok(())
     }
@@ -212,15 +251,24 @@ impl Judge {
     }
 
     fn put_address(&mut self, address: Address, who: Vec<Candidate>) {
-        let who = match who.as_slice() {
-            [one] => Who::One(*one),
-            _ => self.number_list(who),
-        };
+        let who = self.who(who);
         self.addresses.insert(address, who);
     }
 
+    fn put_peer(&mut self, place: Place, who: Vec<Candidate>) {
+        let who = self.who(who);
+        self.peers.insert(place, who);
+    }
+
+    fn who(&mut self, who: Vec<Candidate>) -> Who {
+        match who.as_slice() {
+            [one] => Who::One(*one),
+            _ => self.number_list(who),
+        }
+    }
+
     fn number_list(&mut self, who: Vec<Candidate>) -> Who {
-        if self.several.len() >= 2 * TABLE_ADDRESSES_MAX {
+        if self.several.len() >= 2 * (TABLE_ADDRESSES_MAX + TABLE_PEERS_MAX) {
             self.forget_unused_lists();
         }
         let list = who.into_boxed_slice();
@@ -239,7 +287,7 @@ impl Judge {
         self.cache.fill(None);
         self.numbers.clear();
         let former = std::mem::take(&mut self.several);
-        for who in self.addresses.values_mut() {
+        for who in self.addresses.values_mut().chain(self.peers.values_mut()) {
             if let Who::Several(number) = who {
                 if let Some(list) = former.get(*number as usize) {
                     let next = self.several.len() as u32;
@@ -268,17 +316,29 @@ impl Judge {
 
     fn is_unknown_container(&self, address: Address) -> bool {
         let end = address.plain();
-        self.networks
-            .iter()
-            .any(|(first, last)| first.is_v4() == end.is_v4() && *first <= end && end <= *last)
-            && !self.is_host(end)
-            && !self.addresses.contains_key(&end)
+        lies_in(end, &self.networks) && !self.is_host(end) && !self.addresses.contains_key(&end)
+    }
+
+    /// The ends of a packet that lie elsewhere and that nobody has told of.
+    pub fn strangers(&self, ends: &Ends) -> [Option<Place>; 2] {
+        let (source, destination) = (ends.source.plain(), ends.destination.plain());
+        let strange = |place| Some(place).filter(|place| self.elsewhere(place) == Who::Stranger);
+        let own = ends.hook == INPUT || self.is_host(destination);
+        [
+            strange((source, 0, 0)).filter(|_| ends.hook != OUTPUT),
+            strange((destination, ends.port, ends.protocol)).filter(|_| !own),
+        ]
+    }
+
+    /// Has this end elsewhere been told of?
+    pub fn knows(&self, place: &Place) -> bool {
+        self.peers.contains_key(place)
     }
 
     pub fn decide(&mut self, ends: &Ends) -> Verdict {
         let (source, destination) = (ends.source.plain(), ends.destination.plain());
         let sources = if ends.hook != OUTPUT {
-            self.behind(source)
+            self.elsewhere(&(source, 0, 0))
         } else {
             let named = self.cgroups.get(&ends.cgroup).copied();
             Who::One(named.or(ends.owner).unwrap_or(self.host))
@@ -286,7 +346,7 @@ impl Judge {
         let destinations = if ends.hook == INPUT || self.is_host(destination) {
             Who::One(self.listening(destination, ends.port))
         } else {
-            self.behind(destination)
+            self.elsewhere(&(destination, ends.port, ends.protocol))
         };
         let ports = self.port_starts.partition_point(|start| *start <= ends.port);
         let key = Key {
@@ -317,42 +377,105 @@ impl Judge {
     }
 
     fn evaluate(&self, key: &Key) -> Verdict {
-        let (sources, destinations) = (self.list(&key.source), self.list(&key.destination));
-        let container = sources.iter().chain(destinations).any(|who| who & 1 == 1);
-        let list = usize::from(!container);
-        let nothing = RuleSet::default();
-        let rules = match (self.scopes.get(list), key.protocol) {
-            (Some(true), TCP) => &self.lists[list][0],
-            (Some(true), UDP) => &self.lists[list][1],
-            (Some(true), _) => &nothing,
-            _ => return Verdict { effect: ALLOW, rule: -1, unanimous: true },
+        let found = self.outcomes(key, &[0]);
+        let doubted = key.source == Who::Stranger || key.destination == Who::Stranger;
+        let doubt = match doubted.then(|| self.outcomes(key, &[ANYONE])) {
+            Some(anyhow) if anyhow.several() => match anyhow.first[usize::from(PREVENT)] {
+                Some(_) => Doubt::Grave,
+                None => Doubt::Matters,
+            },
+            _ => Doubt::None,
         };
+        let (effect, rule) = found.mildest();
+        Verdict { effect, rule, unanimous: !found.differ(), doubt }
+    }
+
+    /// What may decide, over all pairs of candidates; a stranger is one of `unknown`.
+    fn outcomes(&self, key: &Key, unknown: &[Candidate]) -> Outcomes {
+        let list = |who| match who {
+            &Who::Stranger => unknown,
+            who => self.list(who),
+        };
+        let (sources, destinations) = (list(&key.source), list(&key.destination));
+        let everybody = || sources.iter().chain(destinations);
+        let lists: &[usize] = match everybody().any(|who| who & 1 == 1) {
+            true => &[0],
+            false if everybody().any(|who| *who == ANYONE) => &[0, 1],
+            false => &[1],
+        };
+        let nothing = RuleSet::default();
         let ports = self.port_rules.get((key.ports as usize).wrapping_sub(1)).unwrap_or(&nothing);
-        let (from, to) = (self.class(key.source_stretch), self.class(key.destination_stretch));
-        let mut mildest: Option<(u8, i64)> = None;
-        let mut unanimous = true;
-        for one in sources {
-            let from = [&self.any.source, &from.source, &self.class(one >> 1).source];
-            for other in destinations {
-                let other = &self.class(other >> 1).destination;
-                let to = [&self.any.destination, &to.destination, other];
-                let found = match first_of([rules, ports], from, to) {
-                    Some(rule) => (self.effects.get(rule).copied().unwrap_or(ALLOW), rule as i64),
-                    None => (ALLOW, -1),
-                };
-                let so_far = mildest.unwrap_or(found);
-                unanimous &= so_far.0 == found.0;
-                mildest = Some(so_far.min(found));
+        let mut found = Outcomes::default();
+        for list in lists {
+            let protocol = match key.protocol {
+                TCP => 0,
+                UDP => 1,
+                _ => {
+                    found.add(ALLOW, -1);
+                    continue;
+                }
+            };
+            if !self.scopes[*list] {
+                found.add(ALLOW, -1);
+                continue;
+            }
+            for one in sources {
+                for other in destinations {
+                    self.pair(key, (*list, protocol), ports, (*one, *other), &mut found);
+                }
             }
         }
-        let (effect, rule) = mildest.unwrap_or((ALLOW, -1));
-        Verdict { effect, rule, unanimous }
+        found
+    }
+
+    /// What may decide about one pair of candidates: the first rule that surely selects both, or
+    /// one before it that may.
+    fn pair(
+        &self,
+        key: &Key,
+        list: (usize, usize),
+        ports: &RuleSet,
+        who: (Candidate, Candidate),
+        found: &mut Outcomes,
+    ) {
+        let (from, to) = (self.class(key.source_stretch), self.class(key.destination_stretch));
+        let named = |who| match who {
+            ANYONE => (&self.nothing, &self.by_name),
+            who => (self.class(who >> 1), self.class(who >> 1)),
+        };
+        let ((one, one_maybe), (other, other_maybe)) = (named(who.0), named(who.1));
+        let first = first_of(
+            [&self.lists[list.0][list.1], ports],
+            [&self.any.source, &from.source, &one.source],
+            [&self.any.destination, &to.destination, &other.destination],
+        );
+        match first {
+            Some(rule) => {
+                let effect = self.effects.get(rule).copied().unwrap_or(ALLOW);
+                found.add(effect, rule as i64);
+            }
+            None => found.add(ALLOW, -1),
+        }
+        if who.0 != ANYONE && who.1 != ANYONE {
+            return;
+        }
+        for (effect, rules) in self.by_effect[list.0][list.1].iter().enumerate() {
+            let maybe = first_of(
+                [rules, ports],
+                [&self.any.source, &from.source, &one_maybe.source],
+                [&self.any.destination, &to.destination, &other_maybe.destination],
+            );
+            if let Some(rule) = maybe.filter(|rule| first.map_or(true, |first| *rule < first)) {
+                found.add(effect as u8, rule as i64);
+            }
+        }
     }
 
     fn list<'a>(&'a self, who: &'a Who) -> &'a [Candidate] {
         match who {
             Who::One(candidate) => std::slice::from_ref(candidate),
             Who::Several(number) => self.several.get(*number as usize).map_or(&[], |list| list),
+            Who::Stranger => &[],
         }
     }
 
@@ -360,11 +483,22 @@ impl Judge {
         self.classes.get(number as usize).unwrap_or(&self.nothing)
     }
 
-    fn behind(&self, address: Address) -> Who {
+    /// Who may stand behind an address that is not ours, at this port.
+    fn elsewhere(&self, place: &Place) -> Who {
+        let (address, port, protocol) = *place;
         match self.addresses.get(&address) {
-            Some(who) => *who,
-            None if self.is_host(address) => Who::One(self.host),
-            None => NOBODY,
+            Some(who) => return *who,
+            None if self.is_host(address) => return Who::One(self.host),
+            None => (),
+        }
+        if let Some(who) = self.peers.get(place) {
+            return *who;
+        }
+        // Port 0 is how it is asked who connects from there.
+        let asked = port != 0 || protocol == 0;
+        match asked && lies_in(address, &self.private) && !lies_in(address, &self.networks) {
+            true => Who::Stranger,
+            false => NOBODY,
         }
     }
 
@@ -383,6 +517,43 @@ impl Judge {
         } else {
             self.stretches6.of(address)
         }
+    }
+}
+
+fn lies_in(address: Address, networks: &[(Address, Address)]) -> bool {
+    networks.iter().any(|(first, last)| {
+        first.is_v4() == address.is_v4() && *first <= address && address <= *last
+    })
+}
+
+/// The lowest rule of each effect that may decide; the default is the lowest that allows.
+#[derive(Default)]
+struct Outcomes {
+    first: [Option<i64>; 3],
+    more: bool,
+}
+
+impl Outcomes {
+    fn add(&mut self, effect: u8, rule: i64) {
+        if let Some(first) = self.first.get_mut(usize::from(effect)) {
+            self.more |= first.map_or(false, |first| first != rule);
+            *first = Some(first.map_or(rule, |first| first.min(rule)));
+        }
+    }
+
+    /// Do the effects differ?
+    fn differ(&self) -> bool {
+        self.first.iter().flatten().count() > 1
+    }
+
+    /// Does it differ what decides?
+    fn several(&self) -> bool {
+        self.more || self.differ()
+    }
+
+    fn mildest(&self) -> (u8, i64) {
+        let each = (ALLOW..).zip(self.first);
+        each.filter_map(|(effect, rule)| Some((effect, rule?))).next().unwrap_or((ALLOW, -1))
     }
 }
 
@@ -433,7 +604,9 @@ mod tests {
         let mut judge = Judge::new(estate(300, 600));
         for rule in 0..300u32 {
             let verdict = judge.decide(&ends(2 * rule, 2 * rule + 1, rule as u16 + 1));
-            assert_eq!(verdict, Verdict { effect: PREVENT, rule: rule.into(), unanimous: true });
+            let doubt = Doubt::None;
+            let expected = Verdict { effect: PREVENT, rule: rule.into(), unanimous: true, doubt };
+            assert_eq!(verdict, expected);
             assert_eq!(judge.decide(&ends(2 * rule + 1, 2 * rule, rule as u16 + 1)).rule, -1);
         }
     }

@@ -19,6 +19,7 @@ mod packet_loop;
 mod rules;
 mod seccomp;
 mod segment;
+mod stranger;
 mod sys;
 mod table_file;
 mod tables;

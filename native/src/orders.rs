@@ -5,31 +5,27 @@ use crate::limits::{TABLE_ADDRESSES_MAX, TABLE_CGROUPS_MAX, TABLE_HOST_ADDRESSES
 use crate::msgpack::{Malformed, Reader, Result};
 use crate::tables::{
     read_address, read_addresses, read_behind, read_candidate, read_classes, read_listeners,
-    read_named, Behind, Candidate, Class, Listeners, Named,
+    read_named, read_peers, read_places, Behind, Candidate, Class, Listeners, Named, Peers, Place,
 };
 
 pub enum Order {
-    Use {
-        generation: u64,
-    },
-    Prepare {
-        version: u64,
-    },
-    Cgroups {
-        put: Named,
-        drop: Vec<u64>,
-    },
-    Looked {
-        number: u64,
-        owners: Vec<(u64, Candidate)>,
-    },
-    Endpoints {
-        classes: Vec<Class>,
-        put: Behind,
-        drop: Vec<Address>,
-        listeners: Option<Listeners>,
-        host_addresses: Option<Vec<Address>>,
-    },
+    Use { generation: u64 },
+    Prepare { version: u64 },
+    Cgroups { put: Named, drop: Vec<u64> },
+    Looked { number: u64, owners: Vec<(u64, Candidate)> },
+    Endpoints(Endpoints),
+}
+
+/// What has changed of endpoints.
+#[derive(Default)]
+pub struct Endpoints {
+    pub classes: Vec<Class>,
+    pub put: Behind,
+    pub drop: Vec<Address>,
+    pub listeners: Option<Listeners>,
+    pub host_addresses: Option<Vec<Address>>,
+    pub peers: Peers,
+    pub gone: Vec<Place>,
 }
 
 impl Order {
@@ -52,28 +48,30 @@ impl Order {
                     Ok((one.unsigned()?, read_candidate(one, classes)?))
                 })?,
             },
-            (4, 6) => Order::read_endpoints(&mut reader, rules, classes)?,
+            (4, 8) => Order::Endpoints(read_endpoints(&mut reader, rules, classes)?),
             _ => return Err(Malformed),
         };
         reader.end()?;
         Ok(order)
     }
+}
 
-    fn read_endpoints(reader: &mut Reader, rules: usize, classes: usize) -> Result<Order> {
-        let more = read_classes(reader, rules)?;
-        let known = classes + more.len();
-        Ok(Order::Endpoints {
-            classes: more,
-            put: read_behind(reader, known)?,
-            drop: reader.list(TABLE_ADDRESSES_MAX, read_address)?,
-            listeners: match reader.nil() {
-                true => None,
-                false => Some(read_listeners(reader, known)?),
-            },
-            host_addresses: match reader.nil() {
-                true => None,
-                false => Some(read_addresses(reader, TABLE_HOST_ADDRESSES_MAX)?),
-            },
-        })
-    }
+fn read_endpoints(reader: &mut Reader, rules: usize, classes: usize) -> Result<Endpoints> {
+    let more = read_classes(reader, rules)?;
+    let known = classes + more.len();
+    Ok(Endpoints {
+        classes: more,
+        put: read_behind(reader, known)?,
+        drop: reader.list(TABLE_ADDRESSES_MAX, read_address)?,
+        listeners: match reader.nil() {
+            true => None,
+            false => Some(read_listeners(reader, known)?),
+        },
+        host_addresses: match reader.nil() {
+            true => None,
+            false => Some(read_addresses(reader, TABLE_HOST_ADDRESSES_MAX)?),
+        },
+        peers: read_peers(reader, known)?,
+        gone: read_places(reader)?,
+    })
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::address::Address;
 use crate::hold::{Holds, Pending};
-use crate::judge::{Ends, Judge};
+use crate::judge::{Doubt, Ends, Judge};
 use crate::ledger::{Key, Ledger, Seen};
 use crate::limits::*;
 use crate::marks::Marks;
@@ -22,12 +22,11 @@ use crate::nfqueue::{
 use crate::orders::Order;
 use crate::owner::SocketOwner;
 use crate::segment::parse_segment;
+use crate::stranger::Strangers;
 use crate::sys::{self, Burst};
 use crate::table_file::read_file;
-use crate::tables::{Candidate, Tables, ALLOW};
+use crate::tables::{Candidate, Tables, ALERT, ALLOW};
 
-/// The effect whose flows are never remembered, so that each connection is told.
-const ALERT: u8 = 1;
 /// Orders read in one turn, so that packets have theirs.
 const ORDERS_IN_TURN: usize = 256;
 /// Bursts answered after the daemon has gone: more than a queue can hold.
@@ -49,6 +48,7 @@ pub struct PacketLoop {
     judge: Judge,
     ledger: Ledger,
     holds: Holds,
+    strangers: Strangers,
     /// Flows that the daemon has to look at, with count 0.
     looks: Vec<Seen>,
     /// Until it is told nothing is remembered: a generation this loop has not been told could be
@@ -57,6 +57,7 @@ pub struct PacketLoop {
     answered: u64,
     undecodable: u64,
     dropped: u64,
+    delayed: u64,
     reported_at_ms: u64,
     owes_report: bool,
     stalled: bool,
@@ -75,11 +76,13 @@ impl PacketLoop {
             judge: Judge::new(Tables::none()),
             ledger: Ledger::default(),
             holds: Holds::default(),
+            strangers: Strangers::default(),
             looks: Vec::new(),
             generation: None,
             answered: 0,
             undecodable: 0,
             dropped: 0,
+            delayed: 0,
             reported_at_ms: 0,
             owes_report: true,
             stalled: false,
@@ -254,14 +257,39 @@ impl PacketLoop {
         }
         let ends = packet.ends;
         let verdict = self.judge.decide(&ends_of(packet, owner));
+        if verdict.doubt != Doubt::None && !self.may_pass(packet, verdict.doubt == Doubt::Grave) {
+            return;
+        }
         let named = packet.hook == OUTPUT && self.judge.is_named(packet.cgroup);
         let key = self.key(packet, named, verdict.effect, verdict.rule);
         self.ledger.add(key, packet.inode, packet.uid, ends.source_port, packet.arrived_ms);
         let remember = verdict.unanimous
             && !awaits
+            && verdict.doubt == Doubt::None
             && verdict.effect != ALERT
             && (packet.hook != OUTPUT || named);
         self.accept(packet.id, packet.mark, verdict.effect > ALERT, remember);
+    }
+
+    /// Have the daemon ask who an end elsewhere is. Until it may have the answer what could be
+    /// prevented is dropped, without a word, so that it is sent again; `false` when it was.
+    fn may_pass(&mut self, packet: &Pending, grave: bool) -> bool {
+        let now_ms = sys::monotonic_ms();
+        let mut delay = false;
+        for place in self.judge.strangers(&ends_of(packet, None)).into_iter().flatten() {
+            delay |= self.strangers.meet(place, now_ms, self.judge.stranger_ms);
+        }
+        self.owes_report |= !self.strangers.sought.is_empty();
+        if !grave || !(delay || self.setup.fail_closed) {
+            return true;
+        }
+        if delay {
+            self.delayed += 1;
+            self.drop_silently(packet.id, packet.mark);
+        } else {
+            self.drop_packet(packet.id, packet.mark);
+        }
+        false
     }
 
     fn accept(&mut self, id: u32, mark: u32, refuse: bool, remember: bool) {
@@ -272,6 +300,10 @@ impl PacketLoop {
 
     fn drop_packet(&mut self, id: u32, mark: u32) {
         self.dropped += 1;
+        self.drop_silently(id, mark);
+    }
+
+    fn drop_silently(&mut self, id: u32, mark: u32) {
         let mark = self.setup.marks.verdict(mark, false, None);
         self.answer(id, NF_DROP, mark);
     }
@@ -369,8 +401,11 @@ impl PacketLoop {
                 self.holds.looked(number, &owners);
                 self.let_go(sys::monotonic_ms());
             }
-            Order::Endpoints { classes, put, drop, listeners, host_addresses } => {
-                self.judge.change(classes, put, &drop, listeners, host_addresses)?;
+            Order::Endpoints(change) => {
+                let places: Vec<_> = change.peers.iter().map(|(place, _)| *place).collect();
+                let gone = change.gone.clone();
+                self.judge.change(change)?;
+                self.strangers.forget(places.iter().chain(&gone));
                 self.holds.endpoints_changed(&self.judge);
                 self.let_go(sys::monotonic_ms());
             }
@@ -386,6 +421,7 @@ impl PacketLoop {
         // Rules are numbered anew: what was decided by the old ones is told first.
         self.report();
         self.judge = Judge::new(tables);
+        self.strangers.tables_changed(&self.judge);
         self.holds.forget_owners();
         self.holds.endpoints_changed(&self.judge);
         self.let_go(sys::monotonic_ms());
@@ -429,7 +465,7 @@ impl PacketLoop {
                 return;
             }
             self.ledger.forget(count);
-            self.owes_report &= version != self.judge.version;
+            self.owes_report &= version != self.judge.version || !self.strangers.sought.is_empty();
         }
     }
 
@@ -449,7 +485,7 @@ impl PacketLoop {
     fn tell(&mut self, version: u64, looks: usize, flows: usize, held: u64) -> bool {
         self.record.clear();
         let mut to = Writer::new(&mut self.record);
-        to.array(8);
+        to.array(10);
         to.signed(self.generation.map_or(-1, |generation| generation as i64));
         to.unsigned(version);
         to.array(looks + flows);
@@ -464,8 +500,20 @@ impl PacketLoop {
         to.unsigned(self.ledger.unaccounted);
         to.unsigned(self.dropped);
         to.unsigned(held);
+        to.unsigned(self.delayed);
+        let sought = self.strangers.sought.len().min(REPORT_SOUGHT_MAX);
+        to.array(sought);
+        for (address, port, protocol) in self.strangers.sought.iter().take(sought) {
+            to.array(3);
+            to.bytes(address.packed());
+            to.unsigned(u64::from(*port));
+            to.unsigned(u64::from(*protocol));
+        }
         // When the daemon is busy the counts are kept: packets go first.
         self.stalled = sys::send_now(&self.setup.control, &self.record).is_err();
+        if !self.stalled {
+            self.strangers.sought.drain(..sought);
+        }
         !self.stalled
     }
 }

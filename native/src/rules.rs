@@ -49,6 +49,19 @@ impl RuleSet {
         RuleSet::of_words(&words, last).unwrap_or_default()
     }
 
+    /// The rules that have this effect; each rule's is one byte.
+    pub fn of_effect(effects: &[u8], effect: u8) -> RuleSet {
+        let mut words: Vec<(u16, u64)> = Vec::new();
+        for (index, chunk) in effects.chunks(64).enumerate() {
+            let word =
+                chunk.iter().rev().fold(0, |word, one| word << 1 | u64::from(*one == effect));
+            if word != 0 {
+                words.push((index as u16, word));
+            }
+        }
+        RuleSet::of_words(&words, effects.len()).unwrap_or_default()
+    }
+
     fn of_words(words: &[(u16, u64)], rules: usize) -> Result<RuleSet> {
         let mut blocks: Vec<Block> = Vec::new();
         let mut next = 0;
@@ -216,6 +229,12 @@ mod tests {
         let high = both.intersection(&RuleSet::range(61, 9_000));
         assert_eq!(first_of([&high, &range], [&range; 3], [&range; 3]), Some(8_199));
         assert!(RuleSet::range(5, 5).words.is_empty());
+        let effects: Vec<u8> = (0..9_000).map(|rule| (rule % 3) as u8).collect();
+        for effect in 0..3 {
+            let one = RuleSet::of_effect(&effects, effect);
+            let found = first_of([&one, &RuleSet::range(8_191, 9_000)], [&one; 3], [&one; 3]);
+            assert_eq!(found, (8_191..9_000).find(|rule| rule % 3 == usize::from(effect)));
+        }
     }
 
     #[test]

@@ -7,7 +7,11 @@ use crate::msgpack::{Malformed, Reader, Result};
 use crate::rules::RuleSet;
 
 pub const ALLOW: u8 = 0;
+pub const ALERT: u8 = 1;
 pub const PREVENT: u8 = 2;
+
+/// A candidate who may be anybody; no class has its number.
+pub const ANYONE: Candidate = 2 * TABLE_CLASSES_MAX as Candidate;
 
 /// The rules whose source, and those whose destination, match an identity.
 #[derive(Default)]
@@ -23,6 +27,10 @@ pub type Candidate = u32;
 pub type Behind = Vec<(Address, Vec<Candidate>)>;
 /// Port, address or any, and who listens there.
 pub type Listeners = Vec<(u16, Address, Candidate)>;
+/// An end elsewhere: address, port and protocol; without the latter two where one connects from.
+pub type Place = (Address, u16, u8);
+/// Ends elsewhere and who stands there.
+pub type Peers = Vec<(Place, Vec<Candidate>)>;
 /// Cgroup id and whom it names.
 pub type Named = Vec<(u64, Candidate)>;
 
@@ -52,9 +60,13 @@ pub struct Tables {
     pub hold_ms: u64,
     pub wait_ms: u64,
     pub holds_per_second: u64,
+    pub peers: Peers,
+    pub by_name: Class,
+    pub private: Vec<(Address, Address)>,
+    pub stranger_ms: u64,
 }
 
-const FIELDS: usize = 25;
+const FIELDS: usize = 29;
 
 impl Tables {
     /// What is judged by before the first tables have come: everything is let through.
@@ -84,6 +96,10 @@ impl Tables {
             hold_ms: 0,
             wait_ms: 0,
             holds_per_second: 0,
+            peers: Vec::new(),
+            by_name: Class::default(),
+            private: Vec::new(),
+            stranger_ms: 0,
         }
     }
 
@@ -134,6 +150,10 @@ impl Tables {
             hold_ms: reader.up_to(HOLD_MS_MAX as usize)? as u64,
             wait_ms: reader.up_to(HOLD_MS_MAX as usize)? as u64,
             holds_per_second: reader.unsigned()?,
+            peers: read_peers(&mut reader, known)?,
+            by_name: read_class(&mut reader, rules)?,
+            private: reader.list(TABLE_NETWORKS_MAX, read_network)?,
+            stranger_ms: reader.up_to(STRANGER_DELAY_MS_MAX as usize)? as u64,
         };
         reader.end()?;
         Ok(tables)
@@ -149,11 +169,13 @@ pub fn require(holds: bool) -> Result<()> {
 }
 
 pub fn read_classes(reader: &mut Reader, rules: usize) -> Result<Vec<Class>> {
-    reader.list(TABLE_CLASSES_MAX, |one| {
-        one.tuple(2)?;
-        let source = RuleSet::read(one.bytes()?, rules)?;
-        Ok(Class { source, destination: RuleSet::read(one.bytes()?, rules)? })
-    })
+    reader.list(TABLE_CLASSES_MAX, |one| read_class(one, rules))
+}
+
+fn read_class(reader: &mut Reader, rules: usize) -> Result<Class> {
+    reader.tuple(2)?;
+    let source = RuleSet::read(reader.bytes()?, rules)?;
+    Ok(Class { source, destination: RuleSet::read(reader.bytes()?, rules)? })
 }
 
 /// A candidate of one of the `known` classes.
@@ -179,6 +201,32 @@ pub fn read_behind(reader: &mut Reader, known: usize) -> Result<Behind> {
         require(!who.is_empty())?;
         Ok((address, who))
     })
+}
+
+pub fn read_peers(reader: &mut Reader, known: usize) -> Result<Peers> {
+    reader.list(TABLE_PEERS_MAX, |one| {
+        one.tuple(4)?;
+        let place = read_place_parts(one)?;
+        let who = one.list(ADDRESS_CANDIDATES_MAX, |who| {
+            let candidate = who.up_to(ANYONE as usize)? as Candidate;
+            require(candidate == ANYONE || (candidate as usize) / 2 < known)?;
+            Ok(candidate)
+        })?;
+        require(!who.is_empty())?;
+        Ok((place, who))
+    })
+}
+
+pub fn read_places(reader: &mut Reader) -> Result<Vec<Place>> {
+    reader.list(TABLE_PEERS_MAX, |one| {
+        one.tuple(3)?;
+        read_place_parts(one)
+    })
+}
+
+fn read_place_parts(reader: &mut Reader) -> Result<Place> {
+    let address = read_address(reader)?;
+    Ok((address, reader.up_to(65_535)? as u16, reader.up_to(255)? as u8))
 }
 
 pub fn read_listeners(reader: &mut Reader, known: usize) -> Result<Listeners> {

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from cnnf.defender.core.limits import STRANGERS_MAX
 from cnnf.defender.core.observations import Cgroups, Endpoints, Looked, Use
-from cnnf.defender.core.tables import ALERT, ALLOW, PREVENT, Tables, pack_rules
+from cnnf.defender.core.tables import ALERT, ALLOW, ANYONE, PREVENT, Tables, pack_rules
 from cnnf.defender.kernel.loop_process import LoopKind
 from cnnf.defender.netlink.nfqueue import FORWARD, INPUT, NF_DROP, NF_REPEAT, OUTPUT
 from tests.native.harness import Flow, Loop, Verdict, queued, running, segment
@@ -212,6 +213,117 @@ def test_what_is_held_is_answered_when_the_daemon_goes(loop: Loop) -> None:
     assert loop.process.end() == 0
 
 
+PEER, PRIVATE = bytes([10, 9, 0, 1]), [(bytes([10, 0, 0, 0]), bytes([10, 255, 255, 255]))]
+
+
+def asking(**changes: object) -> Tables:
+    """Rule 0 allows, 1 alerts on, 2 prevents those of class 1 as a source, by port; nobody else."""
+    values: dict[str, object] = {
+        "any_source": b"",
+        "by_name": (EVERY, b""),
+        "classes": [(b"", b""), (EVERY, b"")],
+        "private": PRIVATE,
+        "stranger_ms": 10_000,
+    }
+    return by_port(**values | changes)
+
+
+def test_a_stranger_that_could_be_prevented_is_asked_for_and_dropped(loop: Loop) -> None:
+    loop.prepare(asking())
+    loop.tell(Use(7))
+    packet = segment(PEER, SHOP, 82)
+    # As often as it comes, until somebody tells or its time is over.
+    for number in (1, 2):
+        verdict = loop.answer_of(queued(number, FORWARD, packet, mark=0xC000), number)
+        assert verdict == Verdict(number, NF_DROP, 0xC000 | JUDGED)
+    loop.barrier()
+    assert [place for report in loop.reports for place in report.sought] == [(PEER, 0, 0)]
+    assert (loop.last.delayed, loop.last.dropped, loop.counts()) == (2, 0, {})
+    loop.tell(Endpoints(peers=[(PEER, 0, 0, [2])]))
+    mark = JUDGED | REFUSE | REMEMBER
+    assert loop.answer_of(queued(3, FORWARD, packet), 3) == Verdict(3, NF_REPEAT, mark)
+    # What it was is not true any more: all begins anew.
+    loop.tell(Endpoints(gone=[(PEER, 0, 0)]))
+    assert loop.answer_of(queued(4, FORWARD, packet), 4).decision == NF_DROP
+
+
+@pytest.mark.parametrize("port", [80, 81])
+def test_a_stranger_that_could_not_be_prevented_passes_and_is_not_remembered(
+    loop: Loop, port: int
+) -> None:
+    loop.prepare(asking())
+    loop.tell(Use(7))
+    packet = segment(PEER, SHOP, port)
+    assert loop.answer_of(queued(1, FORWARD, packet), 1) == Verdict(1, NF_REPEAT, JUDGED)
+    loop.barrier()
+    assert [place for report in loop.reports for place in report.sought] == [(PEER, 0, 0)]
+    loop.tell(Endpoints(peers=[(PEER, 0, 0, [0])]))
+    assert loop.answer_of(queued(2, FORWARD, packet), 2).mark == JUDGED | REMEMBER
+
+
+def test_a_stranger_to_whom_no_rule_matters_is_remembered_and_not_asked_for(loop: Loop) -> None:
+    loop.prepare(asking())
+    loop.tell(Use(7))
+    packet = queued(1, FORWARD, segment(PEER, SHOP, 79))
+    assert loop.answer_of(packet, 1).mark == JUDGED | REMEMBER | PARITY
+    loop.barrier()
+    assert not any(report.sought for report in loop.reports)
+
+
+def test_a_stranger_is_judged_by_what_is_known_when_its_time_is_over(kind: LoopKind) -> None:
+    for fail_closed in (False, True):
+        with running(kind, fail_closed=fail_closed) as loop:
+            loop.prepare(asking(stranger_ms=50))
+            packet = segment(PEER, SHOP, 82)
+            assert loop.answer_of(queued(1, FORWARD, packet), 1).decision == NF_DROP
+            loop.read_for(0.1)
+            last = loop.answer_of(queued(2, FORWARD, packet), 2)
+            assert last == Verdict(2, NF_DROP if fail_closed else NF_REPEAT, JUDGED)
+            loop.barrier()
+            assert (loop.last.delayed, loop.last.dropped) == (1, int(fail_closed))
+
+
+def test_where_one_connects_to_is_asked_for_with_its_port(loop: Loop) -> None:
+    loop.prepare(
+        asking(any_source=EVERY, any_destination=b"", by_name=(b"", EVERY),
+               classes=[(b"", b""), (b"", EVERY)])
+    )  # fmt: skip
+    packet = segment(WEB, PEER, 82)
+    assert loop.answer_of(queued(1, FORWARD, packet), 1).decision == NF_DROP
+    loop.barrier()
+    assert [place for report in loop.reports for place in report.sought] == [(PEER, 82, 6)]
+    # What listens beside it, or connects from there, is somebody else.
+    loop.tell(Endpoints(peers=[(PEER, 0, 0, [2]), (PEER, 83, 6, [2]), (PEER, 82, 17, [2])]))
+    assert loop.answer_of(queued(2, FORWARD, packet), 2).decision == NF_DROP
+    loop.tell(Endpoints(peers=[(PEER, 82, 6, [3])]))
+    assert loop.answer_of(queued(3, FORWARD, packet), 3).mark & REFUSE
+
+
+def test_nobody_is_refused_for_what_others_behind_the_address_may_not(loop: Loop) -> None:
+    loop.prepare(asking())
+    loop.tell(Use(7))
+    for number, (who, mark) in enumerate([([2, 0], JUDGED), ([2, ANYONE], JUDGED)], 1):
+        loop.tell(Endpoints(peers=[(PEER, 0, 0, who)]))
+        found = loop.answer_of(queued(number, FORWARD, segment(PEER, SHOP, 82)), number)
+        assert found == Verdict(number, NF_REPEAT, mark)
+    loop.tell(Endpoints(peers=[(PEER, 0, 0, [2, 3])]))
+    assert loop.answer_of(queued(9, FORWARD, segment(PEER, SHOP, 82)), 9).mark & REFUSE
+
+
+def test_no_more_strangers_than_there_is_room_for_are_waited_for(loop: Loop) -> None:
+    loop.prepare(asking())
+    for number in range(1, STRANGERS_MAX + 3):
+        source = bytes([10, 8, *number.to_bytes(2)])
+        loop.kernel.send(queued(number, FORWARD, segment(source, SHOP, 82)))
+        if number % 64 == 0:
+            loop.barrier()
+    loop.barrier()
+    passed = [one.id for one in loop.verdicts if one.decision == NF_REPEAT]
+    assert passed == [STRANGERS_MAX + 1, STRANGERS_MAX + 2]
+    sought = [place for report in loop.reports for place in report.sought]
+    assert len(sought) == len(set(sought)) == STRANGERS_MAX
+
+
 def test_a_container_stops_being_known(loop: Loop) -> None:
     loop.prepare(by_port(networks=[NETWORK]))
     loop.tell(Use(1))
@@ -258,6 +370,10 @@ def test_an_output_packet_without_socket_is_never_remembered(loop: Loop) -> None
         Endpoints(classes=[(pack_rules(8), b"")], put=[(SHOP, [0])]),
         Endpoints(listeners=[(65_536, b"", 0)]),
         Endpoints(host_addresses=[b""]),
+        Endpoints(peers=[(WEB, 80, 6, [])]),
+        Endpoints(peers=[(WEB, 80, 6, [2])]),
+        Endpoints(peers=[(WEB, 80, 256, [0])]),
+        Endpoints(gone=[(b"abc", 80, 6)]),
         Use(-5),
     ],
 )

@@ -13,10 +13,12 @@ from cnnf.defender.core.limits import (
     TABLE_ADDRESSES_MAX,
     TABLE_CGROUPS_MAX,
     TABLE_CLASSES_MAX,
+    TABLE_PEERS_MAX,
 )
 from cnnf.defender.core.tables import (
     ALERT,
     ALLOW,
+    ANYONE,
     PREVENT,
     TCP,
     UDP,
@@ -24,6 +26,8 @@ from cnnf.defender.core.tables import (
     InvalidTablesError,
     Listeners,
     Named,
+    PeerList,
+    Place,
     Tables,
     check_addresses,
     check_behind,
@@ -31,6 +35,8 @@ from cnnf.defender.core.tables import (
     check_host_addresses,
     check_listeners,
     check_named,
+    check_peers,
+    check_places,
     unpack_rules,
 )
 from cnnf.defender.netlink.nfqueue import INPUT, OUTPUT
@@ -40,16 +46,24 @@ _LOOPBACK6 = bytes(15) + b"\x01"
 
 #: Nobody known stands behind the address: only subnets may select it.
 _NOBODY = (0,)
+#: An end elsewhere that was not told of: judged as nobody, and doubted for it may be anyone.
+_STRANGER = (-1,)
+_ANYONE = (ANYONE,)
+
+#: Nothing is doubted; it matters who is there; and some would be prevented.
+CERTAIN, MATTERS, GRAVE = 0, 1, 2
 
 _Class = tuple[int, int]
 
 
 class Verdict(NamedTuple):
-    """The effect, the rule that decided (-1: none), and whether all candidates agree."""
+    """The effect, the rule that decided (-1: none), and whether all candidates agree; and what may
+    be otherwise once an end elsewhere is known that is not yet."""
 
     effect: int
     rule: int
     unanimous: bool
+    doubt: int = CERTAIN
 
 
 class Judge:
@@ -62,8 +76,13 @@ class Judge:
         self._scopes = tables.containers, tables.hosts
         self._effects = tables.effects
         rules = len(tables.effects)
-        self._container_list = (1 << tables.container_rules) - 1
-        self._host_list = ((1 << rules) - 1) & ~self._container_list
+        containers = (1 << tables.container_rules) - 1
+        #: The rules for containers, the rules for hosts.
+        self._lists = containers, ((1 << rules) - 1) & ~containers
+        self._of_effect = [
+            sum(1 << rule for rule in range(rules) if tables.effects[rule] == effect)
+            for effect in (ALLOW, ALERT, PREVENT)
+        ]
         self._protocols = {TCP: unpack_rules(tables.tcp), UDP: unpack_rules(tables.udp)}
         self._any = unpack_rules(tables.any_source), unpack_rules(tables.any_destination)
         self._port_starts = tables.port_starts
@@ -79,6 +98,11 @@ class Judge:
         self._cgroups = dict(tables.cgroups)
         self._host = (tables.host,)
         self._networks = tables.networks
+        self._peers: dict[Place, tuple[int, ...]] = {}
+        self._put_peers(tables.peers)
+        self._by_name = unpack_rules(tables.by_name[0]), unpack_rules(tables.by_name[1])
+        self._private = tables.private
+        self.stranger_ms = tables.stranger_ms
         self._listeners: dict[tuple[int, bytes], tuple[int]] = {}
         self._set_listeners(tables.listeners)
         self._host_addresses = frozenset(tables.host_addresses)
@@ -95,16 +119,26 @@ class Judge:
         drop: list[bytes],
         listeners: Listeners | None,
         host_addresses: list[bytes] | None,
+        peers: PeerList | None = None,
+        gone: list[Place] | None = None,
     ) -> None:
-        """More classes, numbered on; who stands behind addresses; who listens; own addresses."""
+        """More classes, numbered on; who stands behind addresses; who listens; own addresses; who
+        stands at ends elsewhere."""
+        peers, gone = peers or [], gone or []
         known = len(self._classes) + len(classes)
         check_classes(classes, len(self._effects))
         check_behind(put, known)
         check_addresses(drop)
         check_listeners(listeners or [], known)
         check_host_addresses(host_addresses or [])
-        if known > TABLE_CLASSES_MAX or len(self._addresses) + len(put) > TABLE_ADDRESSES_MAX:
-            raise InvalidTablesError("more classes or addresses than a loop knows")
+        check_peers(peers, known)
+        check_places(gone)
+        if (
+            known > TABLE_CLASSES_MAX
+            or len(self._addresses) + len(put) > TABLE_ADDRESSES_MAX
+            or len(self._peers) + len(peers) > TABLE_PEERS_MAX
+        ):
+            raise InvalidTablesError("more classes, addresses or peers than a loop knows")
         self._add_classes(classes)
         for address in drop:
             self._addresses.pop(address, None)
@@ -114,6 +148,9 @@ class Judge:
             self._set_listeners(listeners)
         if host_addresses is not None:
             self._host_addresses = frozenset(host_addresses)
+        for place in gone:
+            self._peers.pop(place, None)
+        self._put_peers(peers)
 
     def put_cgroups(self, put: Named, drop: list[int]) -> None:
         """Which cgroups name a service."""
@@ -131,6 +168,10 @@ class Judge:
     def _add_classes(self, classes: list[tuple[bytes, bytes]]) -> None:
         self._classes += [(unpack_rules(one), unpack_rules(two)) for one, two in classes]
 
+    def _put_peers(self, peers: PeerList) -> None:
+        for address, port, protocol, who in peers:
+            self._peers[address, port, protocol] = tuple(who)
+
     def _set_listeners(self, listeners: Listeners) -> None:
         self._listeners = {(port, address): (who,) for port, address, who in listeners}
 
@@ -142,17 +183,30 @@ class Judge:
 
     def awaits(self, hook: int, source: bytes, destination: bytes) -> bool:
         """Could an end be a container that discovery has not told of yet, and does it matter?"""
-        if not self._container_list or not self._scopes[0]:
+        if not self._lists[0] or not self._scopes[0]:
             return False
         ends = (plain(destination),) if hook == OUTPUT else (plain(source), plain(destination))
         return any(
-            end not in self._addresses
-            and not self._is_host(end)
-            and any(
-                len(end) == len(first) and first <= end <= last for first, last in self._networks
-            )
+            end not in self._addresses and not self._is_host(end) and _lies_in(end, self._networks)
             for end in ends
         )
+
+    def strangers(
+        self, hook: int, source: bytes, destination: bytes, port: int, protocol: int
+    ) -> list[Place]:
+        """The ends of a packet that lie elsewhere and that nobody has told of."""
+        source, destination = plain(source), plain(destination)
+        found: list[Place] = []
+        if hook != OUTPUT and self._elsewhere(source, 0, 0) is _STRANGER:
+            found.append((source, 0, 0))
+        own = hook == INPUT or self._is_host(destination)
+        if not own and self._elsewhere(destination, port, protocol) is _STRANGER:
+            found.append((destination, port, protocol))
+        return found
+
+    def knows(self, place: Place) -> bool:
+        """Has this end elsewhere been told of?"""
+        return place in self._peers
 
     def decide(
         self,
@@ -170,14 +224,14 @@ class Judge:
         """
         source, destination = plain(source), plain(destination)
         if hook != OUTPUT:
-            sources = self._behind(source)
+            sources = self._elsewhere(source, 0, 0)
         else:
             named = self._cgroups.get(cgroup, owner)
             sources = self._host if named < 0 else (named,)
         if hook == INPUT or self._is_host(destination):
             destinations = self._listening(destination, port)
         else:
-            destinations = self._behind(destination)
+            destinations = self._elsewhere(destination, port, protocol)
         key = (
             sources,
             self._stretch(source),
@@ -188,13 +242,13 @@ class Judge:
         )
         verdict = self._cache.get(key)
         if verdict is None:
-            verdict = self._decide(sources, key[1], destinations, key[3], port, protocol)
+            verdict = self._judge(sources, key[1], destinations, key[3], port, protocol)
             if len(self._cache) >= JUDGE_CACHE_MAX:
                 self._cache.clear()
             self._cache[key] = verdict
         return verdict
 
-    def _decide(
+    def _judge(
         self,
         sources: tuple[int, ...],
         source_stretch: int,
@@ -203,31 +257,84 @@ class Judge:
         port: int,
         protocol: int,
     ) -> Verdict:
-        container = any(who & 1 for who in sources + destinations)
-        rules = self._container_list if container else self._host_list
-        if not self._scopes[0 if container else 1]:
-            return Verdict(ALLOW, -1, True)
-        rules &= self._protocols.get(protocol, 0)
+        from_, to = self._classes[source_stretch][0], self._classes[destination_stretch][1]
+        rules = self._protocols.get(protocol, 0)
         rules &= self._port_rules[bisect_right(self._port_starts, port) - 1]
-        from_subnets = self._any[0] | self._classes[source_stretch][0]
-        to_subnets = self._any[1] | self._classes[destination_stretch][1]
-        effect, rule, effects = PREVENT, len(self._effects), set()
-        for one in sources:
-            matching = rules & (from_subnets | self._classes[one >> 1][0])
-            for other in destinations:
-                both = matching & (to_subnets | self._classes[other >> 1][1])
-                first = (both & -both).bit_length() - 1
-                found = self._effects[first] if first >= 0 else ALLOW
-                effects.add(found)
-                if (found, first) < (effect, rule):
-                    effect, rule = found, first
-        return Verdict(effect, rule, len(effects) == 1)
+        subnets = self._any[0] | from_, self._any[1] | to
+        found = self._outcomes(
+            _known_as(sources, _NOBODY), _known_as(destinations, _NOBODY), rules, subnets
+        )
+        effect, rule = min(found)
+        unanimous = len({one for one, _ in found}) == 1
+        if sources is not _STRANGER and destinations is not _STRANGER:
+            return Verdict(effect, rule, unanimous)
+        found = self._outcomes(
+            _known_as(sources, _ANYONE), _known_as(destinations, _ANYONE), rules, subnets
+        )
+        grave = any(one == PREVENT for one, _ in found)
+        doubt = CERTAIN if len(found) == 1 else GRAVE if grave else MATTERS
+        return Verdict(effect, rule, unanimous, doubt)
 
-    def _behind(self, address: bytes) -> tuple[int, ...]:
+    def _outcomes(
+        self,
+        sources: tuple[int, ...],
+        destinations: tuple[int, ...],
+        rules: int,
+        subnets: tuple[int, int],
+    ) -> set[tuple[int, int]]:
+        """The effects and rules that may decide, over all pairs of candidates."""
+        everybody = sources + destinations
+        if any(who & 1 for who in everybody):
+            lists: tuple[int, ...] = (0,)
+        else:
+            lists = (0, 1) if ANYONE in everybody else (1,)
+        found: set[tuple[int, int]] = set()
+        for number in lists:
+            if not self._scopes[number]:
+                found.add((ALLOW, -1))
+                continue
+            listed = rules & self._lists[number]
+            for one in sources:
+                sure, maybe = self._selecting(one, 0)
+                matching = listed & (subnets[0] | sure), listed & (subnets[0] | maybe)
+                for other in destinations:
+                    sure, maybe = self._selecting(other, 1)
+                    found |= self._first(
+                        matching[0] & (subnets[1] | sure), matching[1] & (subnets[1] | maybe)
+                    )
+        return found
+
+    def _selecting(self, who: int, side: int) -> tuple[int, int]:
+        """The rules that select a candidate, and those that may."""
+        if who == ANYONE:
+            return 0, self._by_name[side]
+        rules = self._classes[who >> 1][side]
+        return rules, rules
+
+    def _first(self, sure: int, maybe: int) -> set[tuple[int, int]]:
+        """What may decide: the first rule that surely matches, or one before it that may."""
+        first = _lowest(sure)
+        found = {(self._effects[first] if first >= 0 else ALLOW, first)}
+        before = maybe & ((1 << first) - 1) if first >= 0 else maybe
+        if before:
+            for effect, rules in enumerate(self._of_effect):
+                if before & rules:
+                    found.add((effect, _lowest(before & rules)))
+        return found
+
+    def _elsewhere(self, address: bytes, port: int, protocol: int) -> tuple[int, ...]:
+        """Who may stand behind an address that is not ours, at this port."""
         who = self._addresses.get(address)
         if who is not None:
             return who
-        return self._host if self._is_host(address) else _NOBODY
+        if self._is_host(address):
+            return self._host
+        who = self._peers.get((address, port, protocol))
+        if who is not None:
+            return who
+        strange = _lies_in(address, self._private) and not _lies_in(address, self._networks)
+        # Port 0 is how it is asked who connects from there.
+        return _STRANGER if strange and (port or not protocol) else _NOBODY
 
     def _listening(self, address: bytes, port: int) -> tuple[int, ...]:
         exact = self._listeners.get((port, address))
@@ -249,8 +356,21 @@ def plain(address: bytes) -> bytes:
     return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
 
 
+def _lies_in(address: bytes, networks: list[tuple[bytes, bytes]]) -> bool:
+    return any(len(address) == len(first) and first <= address <= last for first, last in networks)
+
+
+def _known_as(who: tuple[int, ...], otherwise: tuple[int, ...]) -> tuple[int, ...]:
+    return otherwise if who is _STRANGER else who
+
+
+def _lowest(rules: int) -> int:
+    """The lowest rule of a set, -1 when it is empty."""
+    return (rules & -rules).bit_length() - 1
+
+
 def _cut(starts: bytes, length: int) -> list[bytes]:
     return [starts[at : at + length] for at in range(0, len(starts), length)]
 
 
-__all__ = ["ALERT", "ALLOW", "PREVENT", "Judge", "Verdict", "plain"]
+__all__ = ["ALERT", "ALLOW", "CERTAIN", "GRAVE", "MATTERS", "PREVENT", "Judge", "Verdict", "plain"]

@@ -38,7 +38,8 @@ class Report(msgspec.Struct, frozen=True, array_like=True):
     `rule` of every flow is one of the tables of this `version`: a loop reports before it takes
     others. `held` is not 0 when packets of these flows are held until the daemon has looked at who
     sends them, which it confirms by this number. `dropped` counts packets that could not be judged
-    and were not let through.
+    and were not let through, `delayed` those that were dropped so that their ends elsewhere can be
+    asked for until they are sent again; `sought` are such ends, and those that matter otherwise.
     """
 
     generation: int
@@ -49,6 +50,8 @@ class Report(msgspec.Struct, frozen=True, array_like=True):
     unaccounted: int
     dropped: int
     held: int = 0
+    delayed: int = 0
+    sought: list[tuple[bytes, int, int]] = []
 
 
 class Use(msgspec.Struct, frozen=True, array_like=True, tag=0):
@@ -84,7 +87,8 @@ class Looked(msgspec.Struct, frozen=True, array_like=True, tag=3):
 class Endpoints(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """What has changed of endpoints: more classes, addresses, listeners, the host's addresses.
 
-    `listeners` and `host_addresses` replace those before unless they are None.
+    `listeners` and `host_addresses` replace those before unless they are None. `peers` are ends
+    elsewhere with who stands there, `gone` those that are not known any more.
     """
 
     classes: list[tuple[bytes, bytes]] = []
@@ -92,6 +96,8 @@ class Endpoints(msgspec.Struct, frozen=True, array_like=True, tag=4):
     drop: list[bytes] = []
     listeners: list[tuple[int, bytes, int]] | None = None
     host_addresses: list[bytes] | None = None
+    peers: list[tuple[bytes, int, int, list[int]]] = []
+    gone: list[tuple[bytes, int, int]] = []
 
 
 Order = Use | Prepare | Cgroups | Looked | Endpoints

@@ -5,7 +5,8 @@ Built from the policy and from what discovery knows (`judgement.py`), read by th
 names, patterns or labels has happened before: here are only numbers, addresses and sets of rules.
 
 A *class* is what an identity selects: the rules whose source, and those whose destination, match
-it. A *candidate* is one who may stand behind an address: `class * 2 + is_container`.
+it. A *candidate* is one who may stand behind an address: `class * 2 + is_container`. `ANYONE`
+stands for others elsewhere who are not told one by one.
 """
 
 import struct
@@ -17,12 +18,14 @@ import msgspec
 from cnnf.defender.core.limits import (
     ADDRESS_CANDIDATES_MAX,
     HOLD_MS_MAX,
+    STRANGER_DELAY_MS_MAX,
     TABLE_ADDRESSES_MAX,
     TABLE_CGROUPS_MAX,
     TABLE_CLASSES_MAX,
     TABLE_HOST_ADDRESSES_MAX,
     TABLE_LISTENERS_MAX,
     TABLE_NETWORKS_MAX,
+    TABLE_PEERS_MAX,
     TABLE_RULES_MAX,
     TABLE_STRETCHES_MAX,
 )
@@ -32,6 +35,9 @@ ALLOW, ALERT, PREVENT = 0, 1, 2
 
 TCP, UDP = 6, 17
 
+#: A candidate who may be anybody; no class has its number.
+ANYONE = 2 * TABLE_CLASSES_MAX
+
 #: A set of rules on the wire: its words that are not 0, each as (index of the word, 64 rules).
 _WORD = struct.Struct("<HQ")
 _WORD_MASK = (1 << 64) - 1
@@ -40,6 +46,10 @@ _WORD_MASK = (1 << 64) - 1
 Behind = list[tuple[bytes, list[int]]]
 Listeners = list[tuple[int, bytes, int]]
 Named = list[tuple[int, int]]
+#: Who stands at ends elsewhere: (address, port, protocol, candidates).
+PeerList = list[tuple[bytes, int, int, list[int]]]
+#: An end elsewhere: where one connects to, or, without port and protocol, where one connects from.
+Place = tuple[bytes, int, int]
 
 
 class InvalidTablesError(ValueError):
@@ -58,6 +68,11 @@ class Tables(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
     A SYN of an unknown program is held `hold_ms`, one of an unknown container `wait_ms`, at most
     `holds_per_second` times a second.
+
+    `peers` are known ends elsewhere. `by_name` are the rules that name somebody as source and those
+    that do as destination: whoever is not known may be the one. Unknown ends in `private`, (first,
+    last) like `networks`, are doubted: while one could be prevented, its SYNs are dropped for
+    `stranger_ms`.
     """
 
     version: int
@@ -85,6 +100,10 @@ class Tables(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     hold_ms: int = 0
     wait_ms: int = 0
     holds_per_second: int = 0
+    peers: list[tuple[bytes, int, int, list[int]]] = []
+    by_name: tuple[bytes, bytes] = (b"", b"")
+    private: list[tuple[bytes, bytes]] = []
+    stranger_ms: int = 0
 
 
 def pack_rules(rules: int) -> bytes:
@@ -147,13 +166,18 @@ def check_tables(tables: Tables) -> None:
     check_named(tables.cgroups, known)
     _check_candidate(tables.host, known)
     check_host_addresses(tables.host_addresses)
-    _require(len(tables.networks) <= TABLE_NETWORKS_MAX, "networks")
-    for first, last in tables.networks:
-        _check_address(first)
-        _require(len(first) == len(last) and first <= last, "networks")
+    for networks in (tables.networks, tables.private):
+        _require(len(networks) <= TABLE_NETWORKS_MAX, "networks")
+        for first, last in networks:
+            _check_address(first)
+            _require(len(first) == len(last) and first <= last, "networks")
     _require(0 <= tables.hold_ms <= HOLD_MS_MAX, "hold_ms")
     _require(0 <= tables.wait_ms <= HOLD_MS_MAX, "wait_ms")
     _require(tables.holds_per_second >= 0, "holds_per_second")
+    check_peers(tables.peers, known)
+    for packed in tables.by_name:
+        unpack_rules(packed, rules)
+    _require(0 <= tables.stranger_ms <= STRANGER_DELAY_MS_MAX, "stranger_ms")
 
 
 def check_classes(classes: list[tuple[bytes, bytes]], rules: int) -> None:
@@ -172,6 +196,26 @@ def check_behind(addresses: Behind, known: int) -> None:
         _require(0 < len(who) <= ADDRESS_CANDIDATES_MAX, "candidates")
         for candidate in who:
             _check_candidate(candidate, known)
+
+
+def check_peers(peers: PeerList, known: int) -> None:
+    """An address, a port, a protocol's number, and candidates, who may be anyone."""
+    _require(len(peers) <= TABLE_PEERS_MAX, "peers")
+    for address, port, protocol, who in peers:
+        check_places([(address, port, protocol)])
+        _require(0 < len(who) <= ADDRESS_CANDIDATES_MAX, "candidates")
+        for candidate in who:
+            if candidate != ANYONE:
+                _check_candidate(candidate, known)
+
+
+def check_places(places: list[Place]) -> None:
+    """Ends elsewhere."""
+    _require(len(places) <= TABLE_PEERS_MAX, "peers")
+    for address, port, protocol in places:
+        _check_address(address)
+        _require(0 <= port <= 65_535, "port")
+        _require(0 <= protocol <= 255, "protocol")
 
 
 def check_listeners(listeners: Listeners, known: int) -> None:

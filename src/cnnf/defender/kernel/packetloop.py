@@ -22,7 +22,7 @@ import time
 import msgspec
 
 from cnnf.defender.core.holds import Holds, Pending
-from cnnf.defender.core.judge import ALERT, ALLOW, PREVENT, Judge
+from cnnf.defender.core.judge import ALERT, ALLOW, GRAVE, PREVENT, Judge
 from cnnf.defender.core.ledger import Key, Ledger, seen_as
 from cnnf.defender.core.limits import (
     LOOP_BURST_MAX,
@@ -30,6 +30,7 @@ from cnnf.defender.core.limits import (
     PULSE_INTERVAL_MS,
     REPORT_FLOWS_MAX,
     REPORT_INTERVAL_MS,
+    REPORT_SOUGHT_MAX,
     REPORT_SPACING_MS,
 )
 from cnnf.defender.core.marks import Marks, marks_at
@@ -44,6 +45,7 @@ from cnnf.defender.core.observations import (
     decode_order,
     encode,
 )
+from cnnf.defender.core.strangers import Strangers
 from cnnf.defender.core.tables import InvalidTablesError, Tables, decode_tables
 from cnnf.defender.kernel.orders import UnreadableFileError, read_file, receive_record
 from cnnf.defender.kernel.privileges import confine_loop
@@ -86,12 +88,13 @@ class PacketLoop:
         self._judge = Judge(Tables(version=0))
         self._ledger = Ledger()
         self._holds = Holds()
+        self._strangers = Strangers()
         #: Flows that the daemon has to look at, with count 0.
         self._looks: list[Seen] = []
         # Until it is told nothing is remembered: a generation this loop has not been told could be
         # one that is already over.
         self._generation = -1
-        self._answered = self._undecodable = self._dropped = 0
+        self._answered = self._undecodable = self._dropped = self._delayed = 0
         self._reported_at_ms = 0
         self._owes_report = True
         self._stalled = False
@@ -226,7 +229,7 @@ class PacketLoop:
         if not self._judge.is_named(packet.cgroup):
             return True
         ends = packet.ends
-        effect, rule, _ = self._judge.decide(
+        effect, rule, *_ = self._judge.decide(
             packet.hook, ends.source, ends.destination, ends.port, ends.protocol, packet.cgroup
         )
         key = self._key(packet, named=True, effect=effect, rule=rule)
@@ -248,10 +251,12 @@ class PacketLoop:
             self._drop(packet.id, packet.mark)
             return
         ends, judge = packet.ends, self._judge
-        effect, rule, unanimous = judge.decide(
+        effect, rule, unanimous, doubt = judge.decide(
             packet.hook, ends.source, ends.destination, ends.port, ends.protocol,
             packet.cgroup, owner,
         )  # fmt: skip
+        if doubt and not self._may_pass(packet, grave=doubt == GRAVE):
+            return
         named = packet.hook == _OUTPUT and judge.is_named(packet.cgroup)
         self._ledger.add(
             self._key(packet, named=named, effect=effect, rule=rule),
@@ -260,13 +265,23 @@ class PacketLoop:
             inode=packet.inode,
             now_ms=packet.arrived_ms,
         )
-        lasting = unanimous and not awaits and effect != ALERT
+        lasting = unanimous and not awaits and not doubt and effect != ALERT
         self._accept(
             packet.id,
             packet.mark,
             refuse=effect == PREVENT,
             remember=lasting and (packet.hook != _OUTPUT or named),
         )
+
+    def _may_pass(self, packet: Pending, *, grave: bool) -> bool:
+        """Have the daemon ask who an end elsewhere is. Until it may have the answer what could be
+        prevented is dropped, without a word, so that it is sent again; False when it was."""
+        delay = self._strangers.delay(self._judge, packet.hook, packet.ends, _monotonic_ms())
+        self._owes_report = self._owes_report or bool(self._strangers.sought)
+        if not grave or not (delay or self._fail_closed):
+            return True
+        self._drop(packet.id, packet.mark, delayed=delay)
+        return False
 
     def _accept(self, packet_id: int, mark: int, *, refuse: bool, remember: bool) -> None:
         mark = self._marks.verdict(
@@ -277,8 +292,9 @@ class PacketLoop:
         )
         self._answer(packet_id, nfqueue.NF_REPEAT, mark)
 
-    def _drop(self, packet_id: int, mark: int) -> None:
-        self._dropped += 1
+    def _drop(self, packet_id: int, mark: int, *, delayed: bool = False) -> None:
+        self._dropped += not delayed
+        self._delayed += delayed
         mark = self._marks.verdict(mark, remember=False, refuse=False, generation=0)
         self._answer(packet_id, nfqueue.NF_DROP, mark)
 
@@ -357,8 +373,9 @@ class PacketLoop:
                 self._judge.check_owners(owners)
                 self._holds.looked(number, owners)
                 self._let_go(_monotonic_ms())
-            case Endpoints(classes, put, drop, listeners, host_addresses):
-                self._judge.change(classes, put, drop, listeners, host_addresses)
+            case Endpoints(classes, put, drop, listeners, host_addresses, peers, gone):
+                self._judge.change(classes, put, drop, listeners, host_addresses, peers, gone)
+                self._strangers.endpoints_changed(peers, gone)
                 self._holds.endpoints_changed(self._judge)
                 self._let_go(_monotonic_ms())
             case _:
@@ -371,6 +388,7 @@ class PacketLoop:
         # Rules are numbered anew: what was decided by the old ones is told first.
         self._report()
         self._judge = Judge(tables)
+        self._strangers.tables_changed(self._judge)
         self._holds.forget_owners()
         self._holds.endpoints_changed(self._judge)
         self._let_go(_monotonic_ms())
@@ -407,7 +425,7 @@ class PacketLoop:
                 self._ledger.put_back(version, flows)
                 return
             if version == self._judge.version:
-                self._owes_report = False
+                self._owes_report = bool(self._strangers.sought)
 
     def _tell_looks(self) -> None:
         """Tell the daemon what to look at, and by which number it says that it has."""
@@ -421,7 +439,8 @@ class PacketLoop:
     def _tell(self, version: int, flows: list[Seen], held: int = 0) -> bool:
         report = Report(
             self._generation, version, flows, self._answered, self._undecodable,
-            self._ledger.unaccounted, self._dropped, held,
+            self._ledger.unaccounted, self._dropped, held, self._delayed,
+            self._strangers.sought[:REPORT_SOUGHT_MAX],
         )  # fmt: skip
         try:
             self._control.send(encode(report))
@@ -430,6 +449,7 @@ class PacketLoop:
             self._stalled = True
             return False
         self._stalled = False
+        del self._strangers.sought[:REPORT_SOUGHT_MAX]
         return True
 
 

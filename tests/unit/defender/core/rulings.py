@@ -5,13 +5,14 @@ The scan looks at one rule after the other, as a person would; nothing of the ju
 
 from functools import lru_cache
 from ipaddress import ip_address
+from itertools import product
 from random import Random
 from typing import NamedTuple
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cnnf.defender.core.tables import ALLOW, Tables, pack_rules
+from cnnf.defender.core.tables import ALLOW, ANYONE, PREVENT, Tables, pack_rules
 from cnnf.defender.netlink.nfqueue import FORWARD, INPUT, OUTPUT, PREROUTING
 
 
@@ -27,6 +28,12 @@ V6 = packed("fd00::1", "fd00::2", "fd00:17::3", "2001:db8::7", "::1", "::", "::f
 NETWORKS = [
     (packed("172.17.0.0")[0], packed("172.17.255.255")[0]),
     (packed("fd00:17::")[0], packed("fd00:17::ffff")[0]),
+]
+#: Unknown ends in here are asked for: 10/8 and some of the container networks' kind.
+PRIVATE = [
+    (packed("10.0.0.0")[0], packed("10.255.255.255")[0]),
+    (packed("172.16.0.0")[0], packed("172.31.255.255")[0]),
+    (packed("fd00::")[0], packed("fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")[0]),
 ]
 PORTS = [0, 1, 53, 80, 81, 443, 8_080, 65_535]
 CGROUPS = [5, 6, 7]
@@ -123,7 +130,25 @@ def random_tables(random: Random) -> Tables:
         host=candidate(),
         host_addresses=some(V4 + PLAIN_V6, 0.2),
         networks=random.choice([[], NETWORKS, NETWORKS[:1]]),
+        peers=[
+            (*place, [candidate() for _ in range(random.choice([1, 1, 2]))] + anyone)
+            for place in random_places(random)
+            for anyone in [random.choice([[], [], [ANYONE]])]
+        ],
+        by_name=(rules(0.3), rules(0.3)),
+        private=random.choice([[], PRIVATE, PRIVATE[:1]]),
     )
+
+
+def random_places(random: Random) -> list[tuple[bytes, int, int]]:
+    """Ends elsewhere, each once."""
+    places = set()
+    for address in V4 + PLAIN_V6:
+        if random.random() < 0.3:
+            places.add((address, 0, 0))
+        if random.random() < 0.5:
+            places.add((address, random.choice(PORTS), random.choice([6, 17])))
+    return sorted(places)
 
 
 # --- the slow scan
@@ -147,21 +172,32 @@ def unmapped(address: bytes) -> bytes:
     return mapped.packed if mapped else address
 
 
-def scan(tables: Tables, packet: Packet) -> tuple[int, int, bool]:
-    """Effect, rule and unanimity, by looking at every pair of candidates and every rule."""
+def scan(tables: Tables, packet: Packet) -> tuple[int, int, bool, int]:
+    """Effect, rule, unanimity and doubt, by looking at every pair of candidates and every rule."""
     source, destination = unmapped(packet.source), unmapped(packet.destination)
     own = {*tables.host_addresses, bytes(15) + b"\x01"}
     behind = dict(tables.addresses)
+    elsewhere = {(at, port, protocol): who for at, port, protocol, who in tables.peers}
     cgroups = dict(tables.cgroups)
 
     def is_own(address: bytes) -> bool:
         return address in own or (len(address) == 4 and ip_address(address).is_loopback)
 
-    def who(address: bytes) -> list[int]:
-        return behind.get(address) or ([tables.host] if is_own(address) else [0])
+    def who(address: bytes, port: int, protocol: int) -> list[int] | None:
+        if address in behind:
+            return behind[address]
+        if is_own(address):
+            return [tables.host]
+        known = elsewhere.get((address, port, protocol))
+        # Port 0 of a protocol can't be asked for.
+        asked = within(address, tables.private) and (port != 0 or protocol == 0)
+        strange = asked and not within(address, tables.networks)
+        return known or (None if strange else [0])
 
+    sources: list[int] | None
+    destinations: list[int] | None
     if packet.hook != OUTPUT:
-        sources = who(source)
+        sources = who(source, 0, 0)
     elif packet.cgroup in cgroups:
         sources = [cgroups[packet.cgroup]]
     else:
@@ -171,24 +207,73 @@ def scan(tables: Tables, packet: Packet) -> tuple[int, int, bool]:
         anywhere = listening.get((packet.port, b""), tables.host)
         destinations = [listening.get((packet.port, destination), anywhere)]
     else:
-        destinations = who(destination)
-    containers = any(one % 2 for one in sources + destinations)
-    if not (tables.containers if containers else tables.hosts):
-        return ALLOW, -1, True
-    found = [
-        first_match(tables, packet, containers, (source, one), (destination, other))
-        for one in sources
-        for other in destinations
-    ]
-    return (*min(found), len({effect for effect, _ in found}) == 1)
+        destinations = who(destination, packet.port, packet.protocol)
+    found = outcomes(tables, packet, (source, sources or [0]), (destination, destinations or [0]))
+    doubt = 0
+    if sources is None or destinations is None:
+        anyhow = outcomes(
+            tables, packet, (source, sources or [ANYONE]), (destination, destinations or [ANYONE])
+        )
+        if len(anyhow) > 1:
+            doubt = 2 if PREVENT in {effect for effect, _ in anyhow} else 1
+    return (*min(found), len({effect for effect, _ in found}) == 1, doubt)
+
+
+def within(address: bytes, networks: list[tuple[bytes, bytes]]) -> bool:
+    """Does the address lie in one of these?"""
+    number = int.from_bytes(address)
+    return any(
+        len(first) == len(address) and int.from_bytes(first) <= number <= int.from_bytes(last)
+        for first, last in networks
+    )
+
+
+def outcomes(
+    tables: Tables, packet: Packet, source: tuple[bytes, list[int]], to: tuple[bytes, list[int]]
+) -> set[tuple[int, int]]:
+    """Everything that may be decided, whoever it is that may be anyone.
+
+    He may be selected by nothing, or by one rule of those that name somebody: whom several select
+    is decided about by one of them.
+    """
+    everybody = [*source[1], *to[1]]
+    if any(one % 2 for one in everybody):
+        worlds = [True]
+    else:
+        worlds = [False, True] if ANYONE in everybody else [False]
+    found = set()
+    for containers in worlds:
+        if not (tables.containers if containers else tables.hosts):
+            found.add((ALLOW, -1))
+            continue
+        for one, other in product(
+            guises(tables, 0, source[1]),
+            guises(tables, 1, to[1]),
+        ):
+            found.add(first_match(tables, packet, containers, (source[0], one), (to[0], other)))
+    return found
+
+
+def guises(tables: Tables, side: int, candidates: list[int]) -> list[frozenset[int]]:
+    """The rules that each may be selected by."""
+    found = []
+    for candidate in candidates:
+        if candidate == ANYONE:
+            found += [
+                frozenset[int](),
+                *map(frozenset, zip(rules_in(tables.by_name[side]), strict=True)),
+            ]
+        else:
+            found.append(rules_in(tables.classes[candidate // 2][side]))
+    return found
 
 
 def first_match(
     tables: Tables,
     packet: Packet,
     containers: bool,
-    source: tuple[bytes, int],
-    destination: tuple[bytes, int],
+    source: tuple[bytes, frozenset[int]],
+    destination: tuple[bytes, frozenset[int]],
 ) -> tuple[int, int]:
     """The first rule that selects both ends, with its effect; (ALLOW, -1) without any."""
     protocols = rules_in(tables.tcp if packet.protocol == 6 else tables.udp)
@@ -211,7 +296,7 @@ def first_match(
 
 
 def selects(
-    tables: Tables, rule: int, side: int, anyone: bytes, address: bytes, candidate: int
+    tables: Tables, rule: int, side: int, anyone: bytes, address: bytes, named: frozenset[int]
 ) -> bool:
     """Does the rule select this end: anyone, its subnet, or who stands behind it?"""
     starts, stretches = (
@@ -225,11 +310,5 @@ def selects(
         for at, stretch in enumerate(stretches)
         if starts[at * length : (at + 1) * length] <= address
     ]
-    return any(
-        rule in rules_in(one)
-        for one in (
-            anyone,
-            tables.classes[before[-1]][side],
-            tables.classes[candidate // 2][side],
-        )
-    )
+    subnets = tables.classes[before[-1]][side]
+    return rule in named or any(rule in rules_in(one) for one in (anyone, subnets))

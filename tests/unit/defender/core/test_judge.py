@@ -9,6 +9,7 @@ from cnnf.defender.core.judge import Judge, Verdict, plain
 from cnnf.defender.core.tables import (
     ALERT,
     ALLOW,
+    ANYONE,
     PREVENT,
     InvalidTablesError,
     Tables,
@@ -63,13 +64,20 @@ def test_changes_are_as_if_they_had_always_been(
         st.none() | st.lists(st.tuples(st.sampled_from([80, 443]), st.just(b""), candidate))
     )
     own = data.draw(st.none() | st.lists(known_address, max_size=2))
-    judge.change([], put, drop, listeners, own)
+    place = st.tuples(known_address, st.sampled_from([0, 80]), st.sampled_from([0, 6]))
+    gone = data.draw(st.lists(place, max_size=3))
+    peers = [
+        (*at, data.draw(st.lists(candidate | st.just(ANYONE), min_size=1, max_size=2)))
+        for at in data.draw(st.lists(place, max_size=3, unique=True))
+    ]
+    judge.change([], put, drop, listeners, own, peers, gone)
     addresses = [one for one in tables.addresses if one[0] not in drop] + put
     after = replace(
         tables,
         addresses=addresses,
         listeners=tables.listeners if listeners is None else listeners,
         host_addresses=tables.host_addresses if own is None else own,
+        peers=[one for one in tables.peers if one[:3] not in gone] + peers,
     )
     for packet in some:
         assert judged(judge, packet) == scan(after, packet)
@@ -95,9 +103,9 @@ def by_port(**changes: object) -> Tables:
 
 def test_the_mildest_of_several_candidates_holds_and_is_not_unanimous() -> None:
     judge = Judge(by_port(addresses=[(WEB, [1]), (SHOP, [3, 1])]))
-    assert judge.decide(FORWARD, WEB, SHOP, 82, 6) == (ALLOW, -1, False)
+    assert judge.decide(FORWARD, WEB, SHOP, 82, 6) == (ALLOW, -1, False, 0)
     judge.change([], [(SHOP, [3, 3])], [], None, None)
-    assert judge.decide(FORWARD, WEB, SHOP, 82, 6) == (PREVENT, 2, True)
+    assert judge.decide(FORWARD, WEB, SHOP, 82, 6) == (PREVENT, 2, True, 0)
 
 
 def test_a_named_cgroup_goes_before_the_owner_that_was_found() -> None:
@@ -152,13 +160,17 @@ def test_loopback_is_this_host() -> None:
         ([], [], [b"abc"], None, None),
         ([], [(SHOP, [0])], [], [(65_536, b"", 0)], None),
         ([], [(SHOP, [0])], [], None, [b""]),
+        ([], [(SHOP, [0])], [], None, None, [(OUTSIDE, 80, 6, [])]),
+        ([], [(SHOP, [0])], [], None, None, [(OUTSIDE, 80, 6, [ANYONE + 1])]),
+        ([], [(SHOP, [0])], [], None, None, [(OUTSIDE, 65_536, 6, [0])]),
+        ([], [(SHOP, [0])], [], None, None, [], [(b"", 80, 6)]),
     ],
 )
 def test_a_change_that_points_nowhere_changes_nothing(change: tuple[object, ...]) -> None:
     judge = Judge(by_port())
     with pytest.raises(InvalidTablesError):
         judge.change(*change)  # type: ignore[arg-type]
-    assert judge.decide(FORWARD, WEB, SHOP, 82, 6) == (PREVENT, 2, True)
+    assert judge.decide(FORWARD, WEB, SHOP, 82, 6) == (PREVENT, 2, True, 0)
 
 
 @given(st.sets(st.integers(0, 9_999)))

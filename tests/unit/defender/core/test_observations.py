@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnf.defender.core.limits import REPORT_FLOWS_MAX
+from cnnf.defender.core.limits import REPORT_FLOWS_MAX, REPORT_SOUGHT_MAX
 from cnnf.defender.core.observations import (
     Cgroups,
     Endpoints,
@@ -42,6 +42,8 @@ orders = st.one_of(
         st.lists(address, max_size=3),
         st.none() | st.lists(st.tuples(port, address, number), max_size=3),
         st.none() | st.lists(address, max_size=3),
+        st.lists(st.tuples(address, port, port, candidates), max_size=3),
+        st.lists(st.tuples(address, port, port), max_size=3),
     ),
 )
 
@@ -49,7 +51,8 @@ orders = st.one_of(
 @given(
     st.builds(
         Report, st.integers(-1, 2**40), number, st.lists(seen, max_size=5),
-        number, number, number, number, number,
+        number, number, number, number, number, number,
+        st.lists(st.tuples(address, port, port), max_size=3),
     )
 )  # fmt: skip
 def test_a_report_survives(report: Report) -> None:
@@ -86,8 +89,13 @@ def test_the_largest_report_fits_into_one_record() -> None:
     flow = Seen(
         3, 17, bytes(16), bytes(16), 65_535, big, 2**32, 2, 65_535, 2**32, 65_535, big, big, big
     )  # fmt: skip
+    sought = [(bytes(16), 65_535, 17)] * REPORT_SOUGHT_MAX
     # Half of the default socket buffer (net.core.wmem_default, 208 KiB): the kernel counts double.
     assert (
-        len(encode(Report(big, big, [flow] * REPORT_FLOWS_MAX, big, big, big, big, big)))
+        len(
+            encode(
+                Report(big, big, [flow] * REPORT_FLOWS_MAX, big, big, big, big, big, big, sought)
+            )
+        )
         < 104 * 1024
     )
