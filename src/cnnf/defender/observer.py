@@ -431,6 +431,7 @@ class Observer:
             host_addresses=self._host_addresses,
             listeners=self._listeners,
             owners=owners or {},
+            now_ms=_now_ms(),
         )
 
     @property

@@ -114,6 +114,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     host_addresses: frozenset[bytes]
     listeners: Listeners
     owners: Mapping[tuple[int, int], Owner]
+    #: The time now, ms; by default all news there will be is there.
+    now_ms: int = 2**53
 
 
 def plain(address: bytes) -> bytes:
@@ -138,8 +140,7 @@ def attribute(sighting: Sighting, around: Surroundings) -> Ends | Unnamed | None
         return None
     process = owner.process if owner is not None else None
     ends = Ends(source, destination, port, process)
-    waiting = (source, sighting.source), (destination, sighting.destination)
-    if any(_awaits_name(endpoint, address, around) for endpoint, address in waiting):
+    if any(_may_get_name(sighting, end, around) for end in (sighting.source, sighting.destination)):
         return Unnamed(ends, NAME_WAIT_MS)
     own = _is_host(plain(sighting.destination), around.host_addresses)
     if not destination.instance and own and sighting.protocol == "tcp":
@@ -201,8 +202,7 @@ def _source(sighting: Sighting, owner: Owner | None, around: Surroundings) -> En
     if owner is not None and owner.instance:
         return Endpoint(address=text, instance=owner.instance)
     if address and not _is_host(address, around.host_addresses):
-        times = sighting.first_seen, sighting.last_seen
-        return Endpoint(address=text, instance=_container(address, times, around))
+        return Endpoint(address=text, instance=_container(address, sighting, around))
     if not text:
         # Counted by a cgroup that is gone and names nothing: it was this host, that much is sure.
         text = "127.0.0.1" if len(sighting.destination) == 4 else "::1"
@@ -213,8 +213,7 @@ def _destination(sighting: Sighting, around: Surroundings) -> tuple[Endpoint, in
     address = plain(sighting.destination)
     text = _text(address)
     if not _is_host(address, around.host_addresses):
-        times = sighting.last_seen, sighting.first_seen
-        return Endpoint(address=text, instance=_container(address, times, around)), sighting.port
+        return Endpoint(address=text, instance=_container(address, sighting, around)), sighting.port
     if sighting.protocol != "tcp":
         return Endpoint(address=text), sighting.port
     listener = around.listeners.find(address, sighting.port)
@@ -225,20 +224,27 @@ def _destination(sighting: Sighting, around: Surroundings) -> tuple[Endpoint, in
     return Endpoint(address=text, instance=listener.instance if listener else ""), sighting.port
 
 
-def _container(address: bytes, times: tuple[int, int], around: Surroundings) -> str:
-    """The address's owner at the first of two times that it had one.
+def _container(address: bytes, sighting: Sighting, around: Surroundings) -> str:
+    """The one container that can have had the address all the while; '' where there were others,
+    or several share it and their sockets have not told."""
+    found = around.book.tenants(address, sighting.first_seen, sighting.last_seen)
+    return found.containers[0] if len(found.containers) == 1 else ""
 
-    A count spans a generation, which may have begun before a client started and may have ended
-    after a server stopped.
+
+def _may_get_name(sighting: Sighting, end: bytes, around: Surroundings) -> bool:
+    """Is it worth waiting until discovery has told who has come?
+
+    Where nobody is known, and where the owner went before the span was over: the next one may have
+    been there for its end.
     """
-    return around.book.owner(address, times[0]) or around.book.owner(address, times[1])
-
-
-def _awaits_name(endpoint: Endpoint, address: bytes, around: Surroundings) -> bool:
-    if endpoint.instance or not address:
+    address = plain(end)
+    own = not end or _is_host(address, around.host_addresses)
+    if own or not around.book.in_network(address):
         return False
-    own = _is_host(plain(address), around.host_addresses)
-    return not own and around.book.in_network(plain(address))
+    found = around.book.tenants(address, sighting.first_seen, sighting.last_seen)
+    if found.until:
+        return around.now_ms < sighting.last_seen + NAME_WAIT_MS
+    return not found.containers and not found.disputed
 
 
 @lru_cache(ADDRESSES_REMEMBERED_MAX)

@@ -42,12 +42,14 @@ class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
-    """A container's place in one network. Addresses are canonical text, without prefix length."""
+    """A container's place in one network, since when (ms; 0: not known). Addresses are canonical
+    text, without prefix length."""
 
     network: str
     name: str
     addresses: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
+    since: int = 0
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +103,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerNetwork(msgspec.Struct, frozen=True, kw_only=True):
-    """A network of containers. `bridge` is its interface on the host, '' where it has none."""
+    """A network of containers. `bridge` is its interface on the host, '' where it has none.
+    `routed`: its addresses are seen beyond the host, so they mean the same there."""
 
     id: str
     name: str
@@ -109,6 +112,7 @@ class ContainerNetwork(msgspec.Struct, frozen=True, kw_only=True):
     bridge: str = ""
     subnets: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
+    routed: bool = False
 
 
 class Pod(msgspec.Struct, frozen=True, kw_only=True):

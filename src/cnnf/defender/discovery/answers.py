@@ -27,6 +27,10 @@ from cnnf.protocol.limits import ADDRESSES_MAX
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
 BRIDGE_NAME = "com.docker.network.bridge.name"
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv4"
+#: Networks whose containers are known by the same addresses to others than this host.
+_ROUTED_DRIVERS = frozenset({"macvlan", "ipvlan", "overlay"})
 
 T = TypeVar("T")
 
@@ -315,8 +319,11 @@ def _network(answer: _Network) -> ContainerNetwork:
         # A gateway may carry its prefix length.
         gateways.extend(_addresses((config.gateway.partition("/")[0],)))
     bridge = ""
+    options = answer.options or {}
+    routed = answer.driver in _ROUTED_DRIVERS
     if answer.driver == "bridge":
-        named = (answer.options or {}).get(BRIDGE_NAME, "")
+        routed = options.get(MASQUERADE) == "false" or options.get(GATEWAY_MODE) == "routed"
+        named = options.get(BRIDGE_NAME, "")
         # IFNAMSIZ is 16 with the closing zero.
         bridge = clean_text(named, 15) or f"br-{answer.id[:SHORT_ID_CHARS]}"
     return ContainerNetwork(
@@ -326,4 +333,5 @@ def _network(answer: _Network) -> ContainerNetwork:
         bridge=bridge,
         subnets=tuple(subnets),
         gateways=tuple(gateways),
+        routed=routed,
     )

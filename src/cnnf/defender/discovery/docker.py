@@ -71,6 +71,8 @@ class DockerDiscovery:
         self._known: dict[str, Container] = {}
         self._networks: tuple[ContainerNetwork, ...] = ()
         self._images: OrderedDict[str, InspectedImage] = OrderedDict()
+        #: When containers joined networks, ms, by the ids of both.
+        self._joined: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._health = EngineHealth()
         #: Where the event stream is resumed, ns; a second early, events may be doubled.
         self._since_ns = 0
@@ -145,6 +147,25 @@ class DockerDiscovery:
         # A clock set back must not make the engine replay all it remembers, nor one set forward
         # hide what comes.
         self._since_ns = max(self._since_ns, min(event.time_ns, time.time_ns()))
+
+    def joined(self, container_id: str, network_id: str, at_ms: int) -> None:
+        """A container was given its place in a network, from which it may send from now on."""
+        self._joined[container_id, network_id] = at_ms
+        self._joined.move_to_end((container_id, network_id))
+        if len(self._joined) > limits.JOINED_MAX:
+            self._joined.popitem(last=False)
+
+    def left(self, container_id: str, network_id: str) -> None:
+        """A container has no place in that network any more."""
+        self._joined.pop((container_id, network_id), None)
+
+    def dated(self, container: Container) -> Container:
+        """The container, with the times at which it joined its networks."""
+        places = tuple(
+            msgspec.structs.replace(place, since=self._joined.get((container.id, place.network), 0))
+            for place in container.attachments
+        )
+        return msgspec.structs.replace(container, attachments=places)
 
     def image(self, image_id: str) -> InspectedImage | None:
         """What is known of an image."""
@@ -261,6 +282,10 @@ class _Session:
         if event.type == "network":
             if event.action in ("create", "destroy", "remove"):
                 self._owner.networks_changed(await self._networks())
+            elif event.action == "connect":
+                self._owner.joined(container, event.actor.id, event.time_ns // 1_000_000)
+            elif event.action == "disconnect":
+                self._owner.left(container, event.actor.id)
             # While a container starts it is locked and would be answered about only afterwards;
             # its `start` comes then.
             if container and self._owner.known(container) is not None:
@@ -349,6 +374,7 @@ class _Session:
                 body = await self._engine.get(path, limits.INSPECT_BYTES_MAX)
                 answer: InspectedContainer = decode(body, InspectedContainer, "container")
                 container = container_from(answer, await self._image(answer.image))
+                container = self._owner.dated(container)
             except BadAnswer as error:
                 if error.status != 404:
                     self._ignored.add(container_id)

@@ -26,6 +26,10 @@ NETWORKS_MAX = 1_000
 ATTACHMENTS_MAX = 64
 PUBLISHED_MAX = 1_024
 
+#: Times at which containers joined networks, kept until they leave: two networks for each container
+#: that is followed. Beyond it the oldest are forgotten, and the container's start is taken instead.
+JOINED_MAX = 10_000
+
 #: Names of images kept, by image id.
 IMAGES_MAX = 2_048
 
@@ -50,6 +54,13 @@ RECONCILE_S = 60.0
 PROCESSES_SCAN_MAX = 4_096
 DESCRIPTORS_SCAN_MAX = 65_536
 
+#: Processes told for one socket: those of a pre-forking server all hold its listener.
+HOLDERS_MAX = 64
+
+#: Socket units read, and seconds until they are read again. A host has some 30 of them: 5 ms.
+SOCKET_UNITS_MAX = 512
+SOCKET_UNITS_SECONDS = 30.0
+
 #: cgroups walked and remembered. A busy Kubernetes node has some 2,000.
 CGROUPS_MAX = 16_384
 CGROUP_DEPTH_MAX = 16
@@ -70,6 +81,10 @@ CRI_ANSWER_BYTES_MAX = 16 * 1024 * 1024
 #: Seconds between two looks at everything where a runtime tells no events: CRI-O with its events
 #: switched off. Two lists of 100 containers take it 3 to 10 ms.
 CRI_POLL_S = 1.0
+#: A runtime whose answer is older than its event is asked again: first after 4 ms, then after twice
+#: as long each time, 1 s in all.
+CRI_DOUBT_S = 0.004
+CRI_DOUBTS_MAX = 8
 #: Images whose names are kept, and sandboxes whose description is, by id.
 CRI_IMAGES_MAX = 2_048
 CRI_SANDBOXES_MAX = 5_000
@@ -81,3 +96,25 @@ CNI_BYTES_MAX = 256 * 1024
 CNI_SUBNETS_MAX = 256
 #: Addresses of pods in no subnet that a configuration tells of, which are taken one by one.
 CNI_ADDRESSES_MAX = 1_024
+
+#: Bytes of a service account's files and of a kubeconfig with certificates for many clusters.
+KUBERNETES_FILE_BYTES_MAX = 4 * 1024 * 1024
+#: Bytes of one change of a watch: etcd takes 1.5 MB, and JSON is longer than what it keeps.
+KUBERNETES_LINE_BYTES_MAX = 4 * 1024 * 1024
+#: Objects asked for at once, and how often a list is begun again that expired between two pages.
+KUBERNETES_PAGE_OBJECTS = 200
+KUBERNETES_LIST_TRIES_MAX = 5
+#: Seconds after which the server ends a watch, and the least time one is expected to last.
+KUBERNETES_WATCH_S = 300
+KUBERNETES_WATCH_S_MIN = 1.0
+#: Seconds between two attempts after many: with 10,000 Defenders 330 requests a second.
+KUBERNETES_RETRY_LAST_S = 30.0
+#: Pods of one node; the limit is 110 unless it was raised, and 500 on the largest.
+KUBERNETES_PODS_MAX = 2_000
+#: Services of a cluster, whose addresses are kept; the documented bound of a cluster is 10,000.
+KUBERNETES_SERVICES_MAX = 20_000
+KUBERNETES_PORTS_MAX = 256
+KUBERNETES_PLACES_MAX = 100_000
+#: Owners of an object, and objects behind pods that are remembered.
+KUBERNETES_OWNERS_MAX = 16
+KUBERNETES_PARENTS_MAX = 4_096

@@ -32,17 +32,26 @@ def container(
     published: tuple[tuple[int, int], ...] = (),
     state: str = "running",
     protocol: Protocol = "tcp",
+    at: str = "0.0.0.0",
+    since: int = 0,
+    shared: str = "",
+    pod: str = "",
 ) -> Container:
-    """A container on the shop network; `published` are pairs of host port and its own port."""
+    """A container on the shop network; `published` are pairs of host port and its own
+    port, `at` one of the host's addresses, `shared` whose network namespace it lives in."""
     return Container(
         id=name,
         image=f"shop/{name}",
         title=name,
-        attachments=(Attachment(network="n1", name="shop", addresses=addresses),),
+        attachments=()
+        if shared
+        else (Attachment(network="n1", name="shop", addresses=addresses, since=since),),
+        shared_network=shared,
+        pod_uid=pod,
         started_at=started_at,
         state=state,
         published=tuple(
-            PublishedPort(host_address="0.0.0.0", host_port=there, port=here, protocol=protocol)
+            PublishedPort(host_address=at, host_port=there, port=here, protocol=protocol)
             for there, here in published
         ),
     )
