@@ -4,72 +4,75 @@
 # source: tests/lab/generated/pods.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "tests/lab/generated/pods.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'tests/lab/generated/pods.proto'
 )
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1etests/lab/generated/pods.proto\x12\x08\x63nnf.lab"I\n\x08Metadata\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r"/\n\x0fNamespaceOption\x12\x0f\n\x07network\x18\x01 \x01(\x05\x12\x0b\n\x03pid\x18\x02 \x01(\x05"G\n\x0fSandboxSecurity\x12\x34\n\x11namespace_options\x18\x01 \x01(\x0b\x32\x19.cnnf.lab.NamespaceOption"Z\n\x0cLinuxSandbox\x12\x15\n\rcgroup_parent\x18\x01 \x01(\t\x12\x33\n\x10security_context\x18\x02 \x01(\x0b\x32\x19.cnnf.lab.SandboxSecurity"[\n\x0bPortMapping\x12\x10\n\x08protocol\x18\x01 \x01(\x05\x12\x16\n\x0e\x63ontainer_port\x18\x02 \x01(\x05\x12\x11\n\thost_port\x18\x03 \x01(\x05\x12\x0f\n\x07host_ip\x18\x04 \x01(\t"\x97\x02\n\rSandboxConfig\x12$\n\x08metadata\x18\x01 \x01(\x0b\x32\x12.cnnf.lab.Metadata\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x15\n\rlog_directory\x18\x03 \x01(\t\x12,\n\rport_mappings\x18\x05 \x03(\x0b\x32\x15.cnnf.lab.PortMapping\x12\x33\n\x06labels\x18\x06 \x03(\x0b\x32#.cnnf.lab.SandboxConfig.LabelsEntry\x12%\n\x05linux\x18\x08 \x01(\x0b\x32\x16.cnnf.lab.LinuxSandbox\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01"?\n\x14RunPodSandboxRequest\x12\'\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x17.cnnf.lab.SandboxConfig"\x10\n\x02Id\x12\n\n\x02id\x18\x01 \x01(\t"2\n\x11\x43ontainerMetadata\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r"\x1a\n\tImageSpec\x12\r\n\x05image\x18\x01 \x01(\t"G\n\x0eLinuxContainer\x12\x35\n\x10security_context\x18\x02 \x01(\x0b\x32\x1b.cnnf.lab.ContainerSecurity"I\n\x11\x43ontainerSecurity\x12\x34\n\x11namespace_options\x18\x03 \x01(\x0b\x32\x19.cnnf.lab.NamespaceOption"\xa4\x02\n\x0f\x43ontainerConfig\x12-\n\x08metadata\x18\x01 \x01(\x0b\x32\x1b.cnnf.lab.ContainerMetadata\x12"\n\x05image\x18\x02 \x01(\x0b\x32\x13.cnnf.lab.ImageSpec\x12\x0f\n\x07\x63ommand\x18\x03 \x03(\t\x12\x0c\n\x04\x61rgs\x18\x04 \x03(\t\x12\x35\n\x06labels\x18\t \x03(\x0b\x32%.cnnf.lab.ContainerConfig.LabelsEntry\x12\x10\n\x08log_path\x18\x0b \x01(\t\x12\'\n\x05linux\x18\x0f \x01(\x0b\x32\x18.cnnf.lab.LinuxContainer\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01"\x8c\x01\n\x16\x43reateContainerRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\x12)\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x19.cnnf.lab.ContainerConfig\x12/\n\x0esandbox_config\x18\x03 \x01(\x0b\x32\x17.cnnf.lab.SandboxConfig"=\n\x14StopContainerRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0f\n\x07timeout\x18\x02 \x01(\x03"E\n\x0f\x45xecSyncRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0b\n\x03\x63md\x18\x02 \x03(\t\x12\x0f\n\x07timeout\x18\x03 \x01(\x03"E\n\x10\x45xecSyncResponse\x12\x0e\n\x06stdout\x18\x01 \x01(\x0c\x12\x0e\n\x06stderr\x18\x02 \x01(\x0c\x12\x11\n\texit_code\x18\x03 \x01(\x05"\x07\n\x05\x45mptyb\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etests/lab/generated/pods.proto\x12\x08\x63nnf.lab\"I\n\x08Metadata\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\"/\n\x0fNamespaceOption\x12\x0f\n\x07network\x18\x01 \x01(\x05\x12\x0b\n\x03pid\x18\x02 \x01(\x05\"G\n\x0fSandboxSecurity\x12\x34\n\x11namespace_options\x18\x01 \x01(\x0b\x32\x19.cnnf.lab.NamespaceOption\"Z\n\x0cLinuxSandbox\x12\x15\n\rcgroup_parent\x18\x01 \x01(\t\x12\x33\n\x10security_context\x18\x02 \x01(\x0b\x32\x19.cnnf.lab.SandboxSecurity\"[\n\x0bPortMapping\x12\x10\n\x08protocol\x18\x01 \x01(\x05\x12\x16\n\x0e\x63ontainer_port\x18\x02 \x01(\x05\x12\x11\n\thost_port\x18\x03 \x01(\x05\x12\x0f\n\x07host_ip\x18\x04 \x01(\t\"\x97\x02\n\rSandboxConfig\x12$\n\x08metadata\x18\x01 \x01(\x0b\x32\x12.cnnf.lab.Metadata\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x15\n\rlog_directory\x18\x03 \x01(\t\x12,\n\rport_mappings\x18\x05 \x03(\x0b\x32\x15.cnnf.lab.PortMapping\x12\x33\n\x06labels\x18\x06 \x03(\x0b\x32#.cnnf.lab.SandboxConfig.LabelsEntry\x12%\n\x05linux\x18\x08 \x01(\x0b\x32\x16.cnnf.lab.LinuxSandbox\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"?\n\x14RunPodSandboxRequest\x12\'\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x17.cnnf.lab.SandboxConfig\"\x10\n\x02Id\x12\n\n\x02id\x18\x01 \x01(\t\"2\n\x11\x43ontainerMetadata\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\"\x1a\n\tImageSpec\x12\r\n\x05image\x18\x01 \x01(\t\"G\n\x0eLinuxContainer\x12\x35\n\x10security_context\x18\x02 \x01(\x0b\x32\x1b.cnnf.lab.ContainerSecurity\"I\n\x11\x43ontainerSecurity\x12\x34\n\x11namespace_options\x18\x03 \x01(\x0b\x32\x19.cnnf.lab.NamespaceOption\"\xa4\x02\n\x0f\x43ontainerConfig\x12-\n\x08metadata\x18\x01 \x01(\x0b\x32\x1b.cnnf.lab.ContainerMetadata\x12\"\n\x05image\x18\x02 \x01(\x0b\x32\x13.cnnf.lab.ImageSpec\x12\x0f\n\x07\x63ommand\x18\x03 \x03(\t\x12\x0c\n\x04\x61rgs\x18\x04 \x03(\t\x12\x35\n\x06labels\x18\t \x03(\x0b\x32%.cnnf.lab.ContainerConfig.LabelsEntry\x12\x10\n\x08log_path\x18\x0b \x01(\t\x12\'\n\x05linux\x18\x0f \x01(\x0b\x32\x18.cnnf.lab.LinuxContainer\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8c\x01\n\x16\x43reateContainerRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\x12)\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x19.cnnf.lab.ContainerConfig\x12/\n\x0esandbox_config\x18\x03 \x01(\x0b\x32\x17.cnnf.lab.SandboxConfig\"=\n\x14StopContainerRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0f\n\x07timeout\x18\x02 \x01(\x03\"E\n\x0f\x45xecSyncRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0b\n\x03\x63md\x18\x02 \x03(\t\x12\x0f\n\x07timeout\x18\x03 \x01(\x03\"E\n\x10\x45xecSyncResponse\x12\x0e\n\x06stdout\x18\x01 \x01(\x0c\x12\x0e\n\x06stderr\x18\x02 \x01(\x0c\x12\x11\n\texit_code\x18\x03 \x01(\x05\"\x07\n\x05\x45mptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "tests.lab.generated.pods_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tests.lab.generated.pods_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_SANDBOXCONFIG_LABELSENTRY"]._loaded_options = None
-    _globals["_SANDBOXCONFIG_LABELSENTRY"]._serialized_options = b"8\001"
-    _globals["_CONTAINERCONFIG_LABELSENTRY"]._loaded_options = None
-    _globals["_CONTAINERCONFIG_LABELSENTRY"]._serialized_options = b"8\001"
-    _globals["_METADATA"]._serialized_start = 44
-    _globals["_METADATA"]._serialized_end = 117
-    _globals["_NAMESPACEOPTION"]._serialized_start = 119
-    _globals["_NAMESPACEOPTION"]._serialized_end = 166
-    _globals["_SANDBOXSECURITY"]._serialized_start = 168
-    _globals["_SANDBOXSECURITY"]._serialized_end = 239
-    _globals["_LINUXSANDBOX"]._serialized_start = 241
-    _globals["_LINUXSANDBOX"]._serialized_end = 331
-    _globals["_PORTMAPPING"]._serialized_start = 333
-    _globals["_PORTMAPPING"]._serialized_end = 424
-    _globals["_SANDBOXCONFIG"]._serialized_start = 427
-    _globals["_SANDBOXCONFIG"]._serialized_end = 706
-    _globals["_SANDBOXCONFIG_LABELSENTRY"]._serialized_start = 661
-    _globals["_SANDBOXCONFIG_LABELSENTRY"]._serialized_end = 706
-    _globals["_RUNPODSANDBOXREQUEST"]._serialized_start = 708
-    _globals["_RUNPODSANDBOXREQUEST"]._serialized_end = 771
-    _globals["_ID"]._serialized_start = 773
-    _globals["_ID"]._serialized_end = 789
-    _globals["_CONTAINERMETADATA"]._serialized_start = 791
-    _globals["_CONTAINERMETADATA"]._serialized_end = 841
-    _globals["_IMAGESPEC"]._serialized_start = 843
-    _globals["_IMAGESPEC"]._serialized_end = 869
-    _globals["_LINUXCONTAINER"]._serialized_start = 871
-    _globals["_LINUXCONTAINER"]._serialized_end = 942
-    _globals["_CONTAINERSECURITY"]._serialized_start = 944
-    _globals["_CONTAINERSECURITY"]._serialized_end = 1017
-    _globals["_CONTAINERCONFIG"]._serialized_start = 1020
-    _globals["_CONTAINERCONFIG"]._serialized_end = 1312
-    _globals["_CONTAINERCONFIG_LABELSENTRY"]._serialized_start = 661
-    _globals["_CONTAINERCONFIG_LABELSENTRY"]._serialized_end = 706
-    _globals["_CREATECONTAINERREQUEST"]._serialized_start = 1315
-    _globals["_CREATECONTAINERREQUEST"]._serialized_end = 1455
-    _globals["_STOPCONTAINERREQUEST"]._serialized_start = 1457
-    _globals["_STOPCONTAINERREQUEST"]._serialized_end = 1518
-    _globals["_EXECSYNCREQUEST"]._serialized_start = 1520
-    _globals["_EXECSYNCREQUEST"]._serialized_end = 1589
-    _globals["_EXECSYNCRESPONSE"]._serialized_start = 1591
-    _globals["_EXECSYNCRESPONSE"]._serialized_end = 1660
-    _globals["_EMPTY"]._serialized_start = 1662
-    _globals["_EMPTY"]._serialized_end = 1669
+  DESCRIPTOR._loaded_options = None
+  _globals['_SANDBOXCONFIG_LABELSENTRY']._loaded_options = None
+  _globals['_SANDBOXCONFIG_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_CONTAINERCONFIG_LABELSENTRY']._loaded_options = None
+  _globals['_CONTAINERCONFIG_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_METADATA']._serialized_start=44
+  _globals['_METADATA']._serialized_end=117
+  _globals['_NAMESPACEOPTION']._serialized_start=119
+  _globals['_NAMESPACEOPTION']._serialized_end=166
+  _globals['_SANDBOXSECURITY']._serialized_start=168
+  _globals['_SANDBOXSECURITY']._serialized_end=239
+  _globals['_LINUXSANDBOX']._serialized_start=241
+  _globals['_LINUXSANDBOX']._serialized_end=331
+  _globals['_PORTMAPPING']._serialized_start=333
+  _globals['_PORTMAPPING']._serialized_end=424
+  _globals['_SANDBOXCONFIG']._serialized_start=427
+  _globals['_SANDBOXCONFIG']._serialized_end=706
+  _globals['_SANDBOXCONFIG_LABELSENTRY']._serialized_start=661
+  _globals['_SANDBOXCONFIG_LABELSENTRY']._serialized_end=706
+  _globals['_RUNPODSANDBOXREQUEST']._serialized_start=708
+  _globals['_RUNPODSANDBOXREQUEST']._serialized_end=771
+  _globals['_ID']._serialized_start=773
+  _globals['_ID']._serialized_end=789
+  _globals['_CONTAINERMETADATA']._serialized_start=791
+  _globals['_CONTAINERMETADATA']._serialized_end=841
+  _globals['_IMAGESPEC']._serialized_start=843
+  _globals['_IMAGESPEC']._serialized_end=869
+  _globals['_LINUXCONTAINER']._serialized_start=871
+  _globals['_LINUXCONTAINER']._serialized_end=942
+  _globals['_CONTAINERSECURITY']._serialized_start=944
+  _globals['_CONTAINERSECURITY']._serialized_end=1017
+  _globals['_CONTAINERCONFIG']._serialized_start=1020
+  _globals['_CONTAINERCONFIG']._serialized_end=1312
+  _globals['_CONTAINERCONFIG_LABELSENTRY']._serialized_start=661
+  _globals['_CONTAINERCONFIG_LABELSENTRY']._serialized_end=706
+  _globals['_CREATECONTAINERREQUEST']._serialized_start=1315
+  _globals['_CREATECONTAINERREQUEST']._serialized_end=1455
+  _globals['_STOPCONTAINERREQUEST']._serialized_start=1457
+  _globals['_STOPCONTAINERREQUEST']._serialized_end=1518
+  _globals['_EXECSYNCREQUEST']._serialized_start=1520
+  _globals['_EXECSYNCREQUEST']._serialized_end=1589
+  _globals['_EXECSYNCRESPONSE']._serialized_start=1591
+  _globals['_EXECSYNCRESPONSE']._serialized_end=1660
+  _globals['_EMPTY']._serialized_start=1662
+  _globals['_EMPTY']._serialized_end=1669
 # @@protoc_insertion_point(module_scope)

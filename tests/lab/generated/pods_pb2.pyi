@@ -16,13 +16,7 @@ class Metadata(_message.Message):
     uid: str
     namespace: str
     attempt: int
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        uid: _Optional[str] = ...,
-        namespace: _Optional[str] = ...,
-        attempt: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., namespace: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class NamespaceOption(_message.Message):
     __slots__ = ("network", "pid")
@@ -36,9 +30,7 @@ class SandboxSecurity(_message.Message):
     __slots__ = ("namespace_options",)
     NAMESPACE_OPTIONS_FIELD_NUMBER: _ClassVar[int]
     namespace_options: NamespaceOption
-    def __init__(
-        self, namespace_options: _Optional[_Union[NamespaceOption, _Mapping]] = ...
-    ) -> None: ...
+    def __init__(self, namespace_options: _Optional[_Union[NamespaceOption, _Mapping]] = ...) -> None: ...
 
 class LinuxSandbox(_message.Message):
     __slots__ = ("cgroup_parent", "security_context")
@@ -46,11 +38,7 @@ class LinuxSandbox(_message.Message):
     SECURITY_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     cgroup_parent: str
     security_context: SandboxSecurity
-    def __init__(
-        self,
-        cgroup_parent: _Optional[str] = ...,
-        security_context: _Optional[_Union[SandboxSecurity, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, cgroup_parent: _Optional[str] = ..., security_context: _Optional[_Union[SandboxSecurity, _Mapping]] = ...) -> None: ...
 
 class PortMapping(_message.Message):
     __slots__ = ("protocol", "container_port", "host_port", "host_ip")
@@ -62,13 +50,7 @@ class PortMapping(_message.Message):
     container_port: int
     host_port: int
     host_ip: str
-    def __init__(
-        self,
-        protocol: _Optional[int] = ...,
-        container_port: _Optional[int] = ...,
-        host_port: _Optional[int] = ...,
-        host_ip: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, protocol: _Optional[int] = ..., container_port: _Optional[int] = ..., host_port: _Optional[int] = ..., host_ip: _Optional[str] = ...) -> None: ...
 
 class SandboxConfig(_message.Message):
     __slots__ = ("metadata", "hostname", "log_directory", "port_mappings", "labels", "linux")
@@ -79,7 +61,6 @@ class SandboxConfig(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
-
     METADATA_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     LOG_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
@@ -92,15 +73,7 @@ class SandboxConfig(_message.Message):
     port_mappings: _containers.RepeatedCompositeFieldContainer[PortMapping]
     labels: _containers.ScalarMap[str, str]
     linux: LinuxSandbox
-    def __init__(
-        self,
-        metadata: _Optional[_Union[Metadata, _Mapping]] = ...,
-        hostname: _Optional[str] = ...,
-        log_directory: _Optional[str] = ...,
-        port_mappings: _Optional[_Iterable[_Union[PortMapping, _Mapping]]] = ...,
-        labels: _Optional[_Mapping[str, str]] = ...,
-        linux: _Optional[_Union[LinuxSandbox, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, metadata: _Optional[_Union[Metadata, _Mapping]] = ..., hostname: _Optional[str] = ..., log_directory: _Optional[str] = ..., port_mappings: _Optional[_Iterable[_Union[PortMapping, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., linux: _Optional[_Union[LinuxSandbox, _Mapping]] = ...) -> None: ...
 
 class RunPodSandboxRequest(_message.Message):
     __slots__ = ("config",)
@@ -132,17 +105,13 @@ class LinuxContainer(_message.Message):
     __slots__ = ("security_context",)
     SECURITY_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     security_context: ContainerSecurity
-    def __init__(
-        self, security_context: _Optional[_Union[ContainerSecurity, _Mapping]] = ...
-    ) -> None: ...
+    def __init__(self, security_context: _Optional[_Union[ContainerSecurity, _Mapping]] = ...) -> None: ...
 
 class ContainerSecurity(_message.Message):
     __slots__ = ("namespace_options",)
     NAMESPACE_OPTIONS_FIELD_NUMBER: _ClassVar[int]
     namespace_options: NamespaceOption
-    def __init__(
-        self, namespace_options: _Optional[_Union[NamespaceOption, _Mapping]] = ...
-    ) -> None: ...
+    def __init__(self, namespace_options: _Optional[_Union[NamespaceOption, _Mapping]] = ...) -> None: ...
 
 class ContainerConfig(_message.Message):
     __slots__ = ("metadata", "image", "command", "args", "labels", "log_path", "linux")
@@ -153,7 +122,6 @@ class ContainerConfig(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
-
     METADATA_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
@@ -168,16 +136,7 @@ class ContainerConfig(_message.Message):
     labels: _containers.ScalarMap[str, str]
     log_path: str
     linux: LinuxContainer
-    def __init__(
-        self,
-        metadata: _Optional[_Union[ContainerMetadata, _Mapping]] = ...,
-        image: _Optional[_Union[ImageSpec, _Mapping]] = ...,
-        command: _Optional[_Iterable[str]] = ...,
-        args: _Optional[_Iterable[str]] = ...,
-        labels: _Optional[_Mapping[str, str]] = ...,
-        log_path: _Optional[str] = ...,
-        linux: _Optional[_Union[LinuxContainer, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, metadata: _Optional[_Union[ContainerMetadata, _Mapping]] = ..., image: _Optional[_Union[ImageSpec, _Mapping]] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[_Iterable[str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., log_path: _Optional[str] = ..., linux: _Optional[_Union[LinuxContainer, _Mapping]] = ...) -> None: ...
 
 class CreateContainerRequest(_message.Message):
     __slots__ = ("pod_sandbox_id", "config", "sandbox_config")
@@ -187,12 +146,7 @@ class CreateContainerRequest(_message.Message):
     pod_sandbox_id: str
     config: ContainerConfig
     sandbox_config: SandboxConfig
-    def __init__(
-        self,
-        pod_sandbox_id: _Optional[str] = ...,
-        config: _Optional[_Union[ContainerConfig, _Mapping]] = ...,
-        sandbox_config: _Optional[_Union[SandboxConfig, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, pod_sandbox_id: _Optional[str] = ..., config: _Optional[_Union[ContainerConfig, _Mapping]] = ..., sandbox_config: _Optional[_Union[SandboxConfig, _Mapping]] = ...) -> None: ...
 
 class StopContainerRequest(_message.Message):
     __slots__ = ("container_id", "timeout")
@@ -200,9 +154,7 @@ class StopContainerRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     container_id: str
     timeout: int
-    def __init__(
-        self, container_id: _Optional[str] = ..., timeout: _Optional[int] = ...
-    ) -> None: ...
+    def __init__(self, container_id: _Optional[str] = ..., timeout: _Optional[int] = ...) -> None: ...
 
 class ExecSyncRequest(_message.Message):
     __slots__ = ("container_id", "cmd", "timeout")
@@ -212,12 +164,7 @@ class ExecSyncRequest(_message.Message):
     container_id: str
     cmd: _containers.RepeatedScalarFieldContainer[str]
     timeout: int
-    def __init__(
-        self,
-        container_id: _Optional[str] = ...,
-        cmd: _Optional[_Iterable[str]] = ...,
-        timeout: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, container_id: _Optional[str] = ..., cmd: _Optional[_Iterable[str]] = ..., timeout: _Optional[int] = ...) -> None: ...
 
 class ExecSyncResponse(_message.Message):
     __slots__ = ("stdout", "stderr", "exit_code")
@@ -227,12 +174,7 @@ class ExecSyncResponse(_message.Message):
     stdout: bytes
     stderr: bytes
     exit_code: int
-    def __init__(
-        self,
-        stdout: _Optional[bytes] = ...,
-        stderr: _Optional[bytes] = ...,
-        exit_code: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, stdout: _Optional[bytes] = ..., stderr: _Optional[bytes] = ..., exit_code: _Optional[int] = ...) -> None: ...
 
 class Empty(_message.Message):
     __slots__ = ()

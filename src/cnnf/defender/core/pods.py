@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from cnnf.defender.core.containers import clean_labels, clean_text
+from cnnf.protocol.messages import Protocol
 
 #: What a kubelet writes on sandboxes and containers (`pkg/kubelet/types/labels.go`).
 POD_NAME = "io.kubernetes.pod.name"
@@ -128,3 +129,13 @@ def cluster_by_node(labels: Mapping[str, str]) -> str:
         if name:
             return name
     return ""
+
+
+class VirtualPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a cluster's service is reached: an address nobody has, and a port. Without an address:
+    that port on every node."""
+
+    address: str = ""
+    port: int
+    protocol: Protocol = "tcp"
+    service: str = ""

@@ -7,10 +7,10 @@ takes 16 MB and threads of its own.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 # It writes to standard error by itself; what is worth saying is in the errors.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -35,10 +35,19 @@ _OLDER = "/runtime.v1alpha2.RuntimeService/"
 #: Beginnings and ends of containers; containerd's CRI plugin keeps its own in this namespace.
 _TASKS = SubscribeRequest(filters=['namespace==k8s.io,topic~="^/tasks/(start|exit)$"'])
 
+_STARTED = "/tasks/start"
+
 _Code = grpc.StatusCode
 _ID_CHARS_MAX = 64
 
 A = TypeVar("A", bound=Message)
+
+
+class Event(NamedTuple):
+    """Something happened to a container: it started, or else it ended (or was made)."""
+
+    container: str
+    started: bool
 
 
 class CriClient:
@@ -118,31 +127,37 @@ class CriClient:
         answer = await self._ask_of(_IMAGES + "ImageStatus", request, cri.ImageStatusResponse)
         return answer.image if answer is not None and answer.HasField("image") else None
 
-    async def events(self) -> AsyncIterator[str]:
-        """Ids of containers to which something happened, '' where it is not said to which.
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """What happens to containers, by their ids; '' where it is not said to which.
 
         containerd's own events, or else the interface's: those of containerd 1.7 go to one reader
         alone, and we would take them from the kubelet. Ends, without an item, where there are
         neither (CRI-O with its events switched off). Raises EngineError.
         """
         with suppress(_NotOfferedError):
-            async for envelope in self._stream(_EVENTS + "Subscribe", _TASKS, Envelope):
-                task = envelope.event.value
-                # What ran beside a container's own processes (a probe, `kubectl exec`) is no news.
-                if not task.id or task.id == task.container_id:
-                    yield _id(task.container_id)
+            async with aclosing(self._stream(_EVENTS + "Subscribe", _TASKS, Envelope)) as told:
+                async for envelope in told:
+                    task = envelope.event.value
+                    # What ran beside a container's own processes (a probe, `kubectl exec`) is none.
+                    if not task.id or task.id == task.container_id:
+                        yield Event(_id(task.container_id), envelope.topic == _STARTED)
             raise self._lost("the event stream was closed")
-        told = False
+        any_told = False
+        stream = self._stream(
+            _RUNTIME + "GetContainerEvents", cri.GetEventsRequest(), cri.ContainerEventResponse
+        )
         with suppress(_NotOfferedError):
-            async for event in self._stream(
-                _RUNTIME + "GetContainerEvents", cri.GetEventsRequest(), cri.ContainerEventResponse
-            ):
-                told = True
-                yield _id(event.container_id)
-        if told:
+            async with aclosing(stream):
+                async for event in stream:
+                    any_told = True
+                    started = event.container_event_type == cri.CONTAINER_STARTED_EVENT
+                    yield Event(_id(event.container_id), started)
+        if any_told:
             raise self._lost("the event stream was closed")
 
-    async def _stream(self, method: str, request: Message, answer: type[A]) -> AsyncIterator[A]:
+    async def _stream(
+        self, method: str, request: Message, answer: type[A]
+    ) -> AsyncGenerator[A, None]:
         stream: Any = self._channel.unary_stream(method, _bytes)(request)
         try:
             async for data in stream:

@@ -133,7 +133,8 @@ def _network(
     """One configuration: a list of plugins, of which the first makes the interface, or one."""
     plugin = (configuration.get("plugins") or [configuration])[0]
     kind = clean_text(str(plugin.get("type", "")), 64)
-    if not kind:
+    # Runtimes have one of their own for `lo`.
+    if kind in ("", "loopback"):
         return None
     ranges = list(_ranges(plugin.get("ipam") or {}))
     bridge = plugin.get("bridge") or _BRIDGES.get(kind, "")

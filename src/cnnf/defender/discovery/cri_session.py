@@ -9,7 +9,9 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -37,6 +39,13 @@ from cnnf.defender.discovery.generated import cri_pb2 as cri
 _log = structlog.get_logger(__name__)
 
 
+class _Doubt(NamedTuple):
+    """What an event has said of a container, and how often the runtime did not agree yet."""
+
+    started: bool
+    tries: int
+
+
 class CriSession:
     """Used once. `tell` takes changes, `report` how it stands."""
 
@@ -55,8 +64,8 @@ class CriSession:
         self._sandboxes: OrderedDict[str, Sandbox] = OrderedDict()
         self._images: OrderedDict[str, cri.Image] = OrderedDict()
         self._networks: tuple[ContainerNetwork, ...] = ()
-        #: Ids that events named and that were not asked about since; '' stands for everything.
-        self._pending: dict[str, None] = {}
+        #: Whom events named and who was not asked about since; '' stands for everything.
+        self._pending: dict[str, _Doubt] = {}
         self._news = asyncio.Event()
         self._slots = asyncio.Semaphore(limits.REQUESTS_MAX)
         self._left_out: dict[str, str] = {}
@@ -86,11 +95,9 @@ class CriSession:
     async def _listen(self, client: CriClient) -> None:
         """Note whom events are about; never waits for who asks."""
         try:
-            async for container in client.events():
-                if len(self._pending) >= limits.EVENTS_PENDING_MAX:
-                    self._pending = {"": None}
-                self._pending[container] = None
-                self._news.set()
+            async with aclosing(client.events()) as events:
+                async for event in events:
+                    self._note(event.container, _Doubt(event.started, 0))
             # No events: look at everything, often.
             self._polls = True
             _log.info("runtime tells no events", interval_s=limits.CRI_POLL_S)
@@ -101,6 +108,12 @@ class CriSession:
             self._failure = error
         self._news.set()
 
+    def _note(self, container: str, doubt: _Doubt) -> None:
+        if len(self._pending) >= limits.EVENTS_PENDING_MAX:
+            self._pending = {"": _Doubt(started=False, tries=0)}
+        self._pending[container] = doubt
+        self._news.set()
+
     async def _follow(self, client: CriClient) -> None:
         while True:
             try:
@@ -108,16 +121,16 @@ class CriSession:
                 async with asyncio.timeout(self._interval_s):
                     await self._news.wait()
             except TimeoutError:
-                self._pending = {"": None}
+                self._pending[""] = _Doubt(started=False, tries=0)
                 self._interval_s = limits.CRI_POLL_S if self._polls else limits.RECONCILE_S
             self._news.clear()
             if self._failure is not None:
                 raise self._failure
             pending, self._pending = self._pending, {}
-            if "" in pending:
+            if pending.pop("", None) is not None:
                 await self._look_at_everything(client)
-            elif pending:
-                await self._look_at(client, list(pending))
+            if pending:
+                await self._look_at(client, pending)
 
     async def _list_all(self, client: CriClient) -> None:
         """Everything, told as a snapshot."""
@@ -149,13 +162,16 @@ class CriSession:
         asked = await self._ask(client, fresh)
         return [known[one.id] for one in running if one.id in known] + asked
 
-    async def _look_at(self, client: CriClient, ids: list[str]) -> None:
+    async def _look_at(self, client: CriClient, ids: dict[str, _Doubt]) -> None:
         """Ask about these, whatever state they were in."""
-        listed = []
+        listed = {}
         for batch in await asyncio.gather(*(self._listed(client, one) for one in ids)):
-            listed += [one for one in batch if one.state == cri.CONTAINER_RUNNING]
-        found = {container.id: container for container in await self._ask(client, listed)}
-        for container in ids:
+            listed.update({one.id: one for one in batch})
+        running = [one for one in listed.values() if one.state == cri.CONTAINER_RUNNING]
+        found = {container.id: container for container in await self._ask(client, running)}
+        for container, doubt in ids.items():
+            if container in listed:
+                self._doubt(listed[container], doubt)
             if container in found:
                 self._changed(found[container])
             elif container in self._known:
@@ -163,6 +179,17 @@ class CriSession:
         if found:
             await self._tell_networks(client)
         self._settle()
+
+    def _doubt(self, listed: cri.Container, doubt: _Doubt) -> None:
+        """Ask again soon where the answer is older than the event.
+
+        containerd tells of a process before its CRI plugin has heard of it.
+        """
+        older = cri.CONTAINER_CREATED if doubt.started else cri.CONTAINER_RUNNING
+        if listed.state == older and doubt.tries < limits.CRI_DOUBTS_MAX:
+            again = doubt._replace(tries=doubt.tries + 1)
+            wait_s = limits.CRI_DOUBT_S * 2**doubt.tries
+            asyncio.get_running_loop().call_later(wait_s, self._note, listed.id, again)
 
     async def _ended_at(self, client: CriClient, container: str) -> int:
         """When it ended, ms; now, where the runtime does not know any more."""
