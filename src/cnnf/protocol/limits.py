@@ -17,5 +17,15 @@ LABELS_MAX = 64
 LABEL_CHARS_MAX = 256
 ADDRESSES_MAX = 64
 PORTS_MAX = 1_024
+
+#: Answers to one question, candidates of one answer and bytes of all: 500 ends of 30 candidates of
+#: 300 bytes are 4.5 MB, of which a Console gives far less. What does not fit is asked in parts.
+SOUGHT_MAX = 1_000
+CANDIDATES_TOLD_MAX = 128
+ANSWERS_BYTES_MAX = 16 * 1024 * 1024
+#: Networks on the internet with protected hosts: single addresses, or wider ones beyond so many.
+PUBLIC_MAX = 256
+#: Addresses that are called stale at once.
+STALE_MAX = 8_192
 #: Container networks of one host; Docker's own pools end at some 30.
 NETWORKS_MAX = 256

@@ -279,10 +279,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answers to a `Question`, true as of `generation`, which only grows."""
+    """The answers to a `Question`, true as of `generation`, which only grows.
+
+    `public` are addresses on the internet that protected hosts have, as networks (CIDR); wider ones
+    where they are many. Nobody else on the internet needs to be asked for.
+    """
 
     generation: int
     answers: list[Answer] = []
+    public: list[str] = []
 
 
 class Stale(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
