@@ -101,6 +101,58 @@ KEEPALIVE_DEFENDER_S = 10.0
 #: A Defender is live while its stream is open, and this long after its last batch.
 DEFENDER_LIVE_MS = 30_000
 
+#: Residents of one host in the directory: a batch's instances. Further ones have no place there,
+#: and what connects to them is named by its host.
+DIRECTORY_RESIDENTS_MAX = 5_000
+#: Residents that ended are kept, so that what a Defender tells late is named by whom it meant: as
+#: long as the ledger, the last so many of each host (a container every half minute for 8 h); about
+#: 700 bytes each.
+DIRECTORY_FORMER_MS = 26 * HOUR_MS
+DIRECTORY_FORMER_MAX = 1_000
+#: Addresses whose parsed form is kept, at 300 bytes each.
+ADDRESSES_PARSED_MAX = 65_536
+#: Candidates of one answer, most hosts have fewer services and apps; beyond it the answer says that
+#: there are more. At 300 bytes each 38 KB.
+ANSWER_CANDIDATES_MAX = 128
+#: What one question may ask: with answers of 300 bytes 300 KB. A longer one is refused.
+QUESTION_SOUGHT_MAX = 1_000
+#: Bytes of a question: 1,000 at 60 to 120 bytes each. A longer one is refused.
+QUESTION_BYTES_MAX = 256 * 1024
+#: Addresses that the Console remembers a Defender to hold answers of (as many as a Defender keeps),
+#: and all Defenders together, at 200 bytes each 400 MB. Beyond it the asker's oldest are called
+#: stale, as if they had changed.
+HELD_MAX = 20_000
+HELD_ALL_MAX = 2_000_000
+#: Stale addresses of one message, and so many that wait for a Defender; beyond it everything it
+#: holds is called stale.
+STALE_ADDRESSES_MAX = 4_096
+#: Seconds between two looks for what has become stale: changes in between are told at once.
+STALE_EVERY_S = 0.5
+
+#: The ledger, where what two Defenders tell of one connection meets. Their clocks, and the times at
+#: which they count, may be apart by so many minutes.
+LEDGER_TOLERANCE_MINUTES = 2
+#: What the destination's Defender told is nobody else's connection when the source's has delivered
+#: what it saw until so long after it: names wait up to 1.5 s there, counts 2 s, batches 0.4 s.
+LEDGER_MARGIN_MS = 5_000
+#: ... and in any case after so long, when the source's Defender is away.
+LEDGER_WAIT_MS = MINUTE_MS
+#: Entries stay for so long after both have delivered past them, in case batches come out of order,
+#: and at most so long in any case: after more than a day away, late deliveries may count again what
+#: the other end has told.
+LEDGER_GRACE_MS = 10 * MINUTE_MS
+LEDGER_KEPT_MS = 26 * HOUR_MS
+#: That a source's Defender has told of a port at all is kept as long as hours of history are: what
+#: the other end then finds connected when it starts is nothing new. 200 bytes each.
+LEDGER_ACCOUNTS_KEPT_MS = HOURS_KEPT_MS
+#: Entries of one account (source's and destination's Defender, port, protocol): 26 h of both ends,
+#: with one entry a minute each. The oldest go first.
+LEDGER_ENTRIES_MAX = 4_096
+#: Accounts looked at in one batch because their time has come; the others' turn is the next batch.
+LEDGER_SETTLE_MAX = 500
+#: A Defender that was silent for so long is back; what it has on its spool comes first.
+DEFENDER_AWAY_MS = MINUTE_MS
+
 #: The body of an API request; of a batch see `cnnf.protocol.limits`.
 API_BODY_BYTES_MAX = 64 * 1024
 #: Connections of each listener; further ones are answered with 503.

@@ -118,6 +118,22 @@ def digest(*parts: str | int) -> bytes:
     return blake2b(msgspec.msgpack.encode(parts), digest_size=16).digest()
 
 
+def keys(
+    defender: str, effect: str, cause: str, ends: tuple[str, str], port: int, protocol: str
+) -> tuple[bytes, bytes]:
+    """An event's `key` and `pair`; `ends` are ids of nodes."""
+    pair = digest(defender, effect, cause, *ends)
+    return digest(pair.hex(), port, protocol), pair
+
+
+def from_source(event: Event, source: Node, ends: tuple[str, str]) -> Event:
+    """The event as this source's doing, where its address alone did not tell it; `ends` are then
+    the ids of both nodes."""
+    key, pair = keys(event.defender, event.effect, event.cause, ends, event.port, event.protocol)
+    end = msgspec.structs.replace(event.source, name=source.name, kind=source.kind)
+    return msgspec.structs.replace(event, key=key, pair=pair, source=end)
+
+
 def other_ports(event: Event) -> Event:
     """The same as an event of the pair's other ports, which are counted together on port 0."""
     return msgspec.structs.replace(event, port=0, key=digest(event.pair.hex(), 0, event.protocol))

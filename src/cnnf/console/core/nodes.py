@@ -51,9 +51,11 @@ def host(defender: str, name: str) -> Node:
     return Node(id=f"host:{_short(defender)}", kind="host", name=name or defender)
 
 
-def unmanaged(address: str) -> Node:
-    """A peer inside, that nothing here protects."""
-    return Node(id=f"unmanaged:{address}", kind="unmanaged", name=address)
+def unmanaged(address: str, *, host: str = "") -> Node:
+    """A peer inside, that nothing here protects; on the `host` of this Defender only, where the
+    address means something there only."""
+    within = f"{_short(host)}:" if host else ""
+    return Node(id=f"unmanaged:{within}{address}", kind="unmanaged", name=address)
 
 
 def _short(*parts: str) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from cnnf.console.core.directory import Directory
 from cnnf.console.core.events import Cursor, Event, EventFilter
 from cnnf.console.core.observed import Bucket, Mark, NodeRecord, Observed
 from cnnf.console.core.windows import Resolution, Window
@@ -24,7 +25,12 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlowStore(Protocol):
-    """Flow history and what is known of instances."""
+    """Flow history and what is known of instances.
+
+    `directory` is who is where, as of the batches taken; owned by the event loop.
+    """
+
+    directory: Directory
 
     async def append_batch(self, defender: str, batch: Batch, received_at: int) -> Appended:
         """Take a batch as a whole, once, or not at all; returns when it is durable.
@@ -60,7 +66,8 @@ class FlowStore(Protocol):
         """
 
     async def expire(self, now: int) -> int:
-        """Delete some of what is older than its time; returns how many rows, 0 when done."""
+        """Draw what nobody else will tell of any more, and delete some of what is older than its
+        time; returns how much, 0 when done."""
 
     async def watermark(self, defender: str, incarnation: str) -> Mark:
         """The last sequence taken, and what was given up before it."""

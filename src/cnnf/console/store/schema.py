@@ -108,6 +108,10 @@ hosts = Table(
     Column("heard_at", Integer, nullable=False),  # arrival of the last batch
     Column("told_at", Integer, nullable=False),  # the newest `sent_at` that spoke of instances
     Column("unknown_instances", Integer, nullable=False),
+    Column("networks", JSON, nullable=False, server_default="[]"),
+    # The newest `sent_at` of all, and when it was heard of again after it had been away.
+    Column("delivered_at", Integer, nullable=False, server_default=text("0")),
+    Column("returned_at", Integer, nullable=False, server_default=text("0")),
 )
 marks = Table(
     "marks",
@@ -157,10 +161,44 @@ instances = Table(
     Column("pid", Integer, nullable=False),
     Column("started_at", Integer, nullable=False),
     Column("stopped_at", Integer, nullable=False),
+    Column("published", JSON, nullable=False, server_default="[]"),
+    Column("host_network", Boolean, nullable=False, server_default=text("0")),
+    Column("workload", Text, nullable=False, server_default=""),
+    Column("pod", Text, nullable=False, server_default=""),
+    Column("state", Text, nullable=False, server_default=""),
+    Column("health", Text, nullable=False, server_default=""),
+    Column("restarts", Integer, nullable=False, server_default=text("0")),
     sqlite_with_rowid=False,
 )
 Index("instances_node", instances.c.node)
 Index("instances_stopped", instances.c.stopped_at)
+#: What the Defenders of both ends told of one port, as far as it may still meet; see
+#: `core/ledger.py`. 0 in `due_at`, `ready_at` and `unsure_at`: nothing waits.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("port", Integer, primary_key=True),
+    Column("protocol", Text, primary_key=True),
+    Column("account", LargeBinary, nullable=False),  # MessagePack
+    Column("due_at", Integer, nullable=False),  # credited then in any case, by the Console's time
+    Column("ready_at", Integer, nullable=False),  # so far the source's Defender has to deliver
+    Column("unsure_at", Integer, nullable=False),  # so far the destination's has to
+    Column("touched_at", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ledger_due", ledger.c.due_at)
+Index("ledger_ready", ledger.c.source, ledger.c.ready_at)
+Index("ledger_unsure", ledger.c.destination, ledger.c.unsure_at)
+Index("ledger_touched", ledger.c.touched_at)
+#: How often the directory was started: its generations grow from there.
+directory = Table(
+    "directory",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
+    Column("starts", Integer, nullable=False),
+)
 edges = Table(
     "edges",
     metadata,

@@ -8,35 +8,25 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection
 
 from cnnf.console import limits
 from cnnf.console.core import nodes, sequence
-from cnnf.console.core.ingest import EdgeKey, Host, Resolved, node_of, resolve
+from cnnf.console.core.directory import Directory
+from cnnf.console.core.ingest import EdgeKey, Host, Resolved, resolve
 from cnnf.console.core.nodes import Node
+from cnnf.console.core.residents import node_of
 from cnnf.console.errors import Conflict
+from cnnf.console.store import sqlite_buckets
 from cnnf.console.store.flows import Appended
 from cnnf.console.store.sqlite_events import take_events
+from cnnf.console.store.sqlite_ledger import Ledger
 from cnnf.protocol.messages import Batch, Instance
 
 #: SQLite takes 32,766 parameters in one statement; a few hundred are as quick.
 _CHUNK = 500
 
-_UPSERT_BUCKET = """
-INSERT INTO {table} (start, edge, connections, answered, refused, found, verdict, cause,
-                     first_seen, last_seen)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (start, edge) DO UPDATE SET
-  connections = connections + excluded.connections,
-  answered = answered + excluded.answered,
-  refused = refused + excluded.refused,
-  found = found + excluded.found,
-  cause = CASE WHEN (excluded.verdict, excluded.cause) > (verdict, cause)
-          THEN excluded.cause ELSE cause END,
-  verdict = max(verdict, excluded.verdict),
-  first_seen = min(first_seen, excluded.first_seen),
-  last_seen = max(last_seen, excluded.last_seen)
-"""
 _UPSERT_EDGE = """
 INSERT INTO edges (source, target, port, protocol, first_seen, last_seen)
 VALUES (?, ?, ?, ?, ?, ?)
@@ -47,8 +37,9 @@ RETURNING number
 """
 _UPSERT_INSTANCE = """
 INSERT INTO instances (defender, id, node, kind, tag, digest, project, title, labels, addresses,
-                       ports, pid, started_at, stopped_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                       ports, pid, started_at, stopped_at, published, host_network, workload,
+                       pod, state, health, restarts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (defender, id) DO {action}
 """
 _REPLACE_INSTANCE = _UPSERT_INSTANCE.format(
@@ -56,12 +47,17 @@ _REPLACE_INSTANCE = _UPSERT_INSTANCE.format(
   node = excluded.node, kind = excluded.kind, tag = excluded.tag, digest = excluded.digest,
   project = excluded.project, title = excluded.title, labels = excluded.labels,
   addresses = excluded.addresses, ports = excluded.ports, pid = excluded.pid,
-  started_at = excluded.started_at, stopped_at = excluded.stopped_at"""
+  started_at = excluded.started_at, stopped_at = excluded.stopped_at,
+  published = excluded.published, host_network = excluded.host_network,
+  workload = excluded.workload, pod = excluded.pod, state = excluded.state,
+  health = excluded.health, restarts = excluded.restarts"""
 )
 _ADD_INSTANCE = _UPSERT_INSTANCE.format(action="NOTHING")
 
 
-def append(connection: Connection, defender: str, batch: Batch, received_at: int) -> Appended:
+def append(
+    connection: Connection, defender: str, batch: Batch, received_at: int, directory: Directory
+) -> Appended:
     """Take the batch; see `FlowStore.append_batch`."""
     sql = connection.connection.driver_connection
     assert sql is not None
@@ -78,8 +74,14 @@ def append(connection: Connection, defender: str, batch: Batch, received_at: int
     host = _host(sql, defender, batch, received_at)
     _take_instances(sql, host, batch, received_at)
     known = _known_instances(sql, defender, batch)
-    resolved = resolve(batch.flows, host=host, instances=known, received_at=received_at)
-    _take_flows(sql, resolved, host)
+    resolved = resolve(
+        batch.flows, host=host, instances=known, received_at=received_at, directory=directory
+    )
+    ledger = Ledger(sql, directory, received_at, defender)
+    ledger.take(resolved.told, resolved.claims)
+    ledger.settle()
+    ledger.post(resolved)
+    _take_flows(sql, resolved, host.name)
     changed = take_events(sql, resolved.events, received_at)
     if resolved.unknown_instances:
         sql.execute(
@@ -115,24 +117,46 @@ def _take_gap(sql: Any, defender: str, batch: Batch, received_at: int) -> None:
     )
 
 
+def settle(connection: Connection, now: int, directory: Directory) -> int:
+    """Credit what nobody else will tell of any more; how many accounts were due."""
+    sql = connection.connection.driver_connection
+    resolved = resolve([], host=Host(defender=""), instances={}, received_at=now)
+    ledger = Ledger(sql, directory, now)
+    settled = ledger.settle()
+    ledger.post(resolved)
+    _take_flows(sql, resolved, "")
+    take_events(sql, resolved.events, now)
+    return settled
+
+
 def _host(sql: Any, defender: str, batch: Batch, received_at: int) -> Host:
     """The host as this batch or an earlier one tells it."""
-    if batch.host is not None:
+    # A clock that runs ahead has not delivered what is still to come.
+    delivered_at = min(batch.sent_at, received_at)
+    sql.execute(
+        "INSERT INTO hosts (defender, name, addresses, heard_at, told_at, unknown_instances, "
+        "delivered_at, returned_at) VALUES (?1, '', '[]', ?2, 0, 0, 0, ?2) "
+        "ON CONFLICT (defender) DO UPDATE SET heard_at = ?2, "
+        "returned_at = CASE WHEN heard_at < ?2 - ?3 THEN ?2 ELSE returned_at END",
+        (defender, received_at, limits.DEFENDER_AWAY_MS),
+    )
+    told = batch.host
+    if told is not None:
         sql.execute(
-            "INSERT INTO hosts (defender, name, addresses, heard_at, told_at, unknown_instances) "
-            "VALUES (?, ?, ?, ?, 0, 0) ON CONFLICT (defender) DO UPDATE SET "
-            "name = excluded.name, addresses = excluded.addresses, heard_at = excluded.heard_at",
-            (defender, batch.host.name, json.dumps(batch.host.addresses), received_at),
-        )
-    else:
-        sql.execute(
-            "INSERT INTO hosts (defender, name, addresses, heard_at, told_at, unknown_instances) "
-            "VALUES (?, '', '[]', ?, 0, 0) ON CONFLICT (defender) DO UPDATE SET "
-            "heard_at = excluded.heard_at",
-            (defender, received_at),
+            "UPDATE hosts SET name = ?, addresses = ?, networks = ? "
+            "WHERE defender = ? AND delivered_at <= ?",
+            (
+                told.name,
+                json.dumps(told.addresses),
+                msgspec.json.encode(told.networks).decode(),
+                defender,
+                delivered_at,
+            ),
         )
     name, addresses = sql.execute(
-        "SELECT name, addresses FROM hosts WHERE defender = ?", (defender,)
+        "UPDATE hosts SET delivered_at = max(delivered_at, ?) WHERE defender = ? "
+        "RETURNING name, addresses",
+        (delivered_at, defender),
     ).fetchone()
     return Host(defender=defender, name=name, addresses=frozenset(json.loads(addresses)))
 
@@ -187,6 +211,13 @@ def _instance_row(
         item.pid,
         item.started_at,
         stopped_at,
+        msgspec.json.encode(item.published).decode(),
+        item.host_network,
+        item.workload,
+        item.pod,
+        item.state,
+        item.health,
+        item.restarts,
     )
 
 
@@ -248,7 +279,7 @@ def _numbers(sql: Any, ids: Iterable[str]) -> dict[str, int]:
     return numbers
 
 
-def _take_flows(sql: Any, resolved: Resolved, host: Host) -> None:
+def _take_flows(sql: Any, resolved: Resolved, host: str) -> None:
     numbers = ensure_nodes(sql, resolved.nodes)
     edges: dict[EdgeKey, int] = {}
     pair_ports: dict[tuple[int, int], int] = {}
@@ -257,28 +288,7 @@ def _take_flows(sql: Any, resolved: Resolved, host: Host) -> None:
             edges[seen.edge] = _ensure_edge(
                 sql, seen.edge, numbers, pair_ports, seen.first_seen, seen.last_seen
             )
-    for table, length in (
-        ("minutes", limits.MINUTE_MS),
-        ("hours", limits.HOUR_MS),
-        ("days", limits.DAY_MS),
-    ):
-        sql.executemany(
-            _UPSERT_BUCKET.format(table=table),
-            [
-                (
-                    seen.minute - seen.minute % length,
-                    edges[seen.edge],
-                    seen.connections,
-                    seen.answered,
-                    seen.refused,
-                    seen.found,
-                    *seen.decision,
-                    seen.first_seen,
-                    seen.last_seen,
-                )
-                for seen in resolved.observations
-            ],
-        )
+    sqlite_buckets.add(sql, resolved.observations, edges)
     _take_peers(sql, resolved, edges)
     _take_examples(sql, resolved, edges, host)
 
@@ -327,7 +337,7 @@ def _take_peers(sql: Any, resolved: Resolved, edges: dict[EdgeKey, int]) -> None
         )
 
 
-def _take_examples(sql: Any, resolved: Resolved, edges: dict[EdgeKey, int], host: Host) -> None:
+def _take_examples(sql: Any, resolved: Resolved, edges: dict[EdgeKey, int], host: str) -> None:
     touched = set()
     for example in resolved.examples:
         process = example.process
@@ -339,7 +349,7 @@ def _take_examples(sql: Any, resolved: Resolved, edges: dict[EdgeKey, int], host
             (
                 edges[example.edge],
                 example.side,
-                host.name,
+                example.host or host,
                 process.executable,
                 process.command,
                 process.user,

@@ -24,10 +24,10 @@ from cnnf.console.core.observed import (
     Running,
 )
 from cnnf.console.core.windows import BUCKET_MS, Resolution, Window
-from cnnf.console.store import sqlite_events
+from cnnf.console.store import sqlite_directory, sqlite_events
 from cnnf.console.store.database import Database
 from cnnf.console.store.flows import Appended
-from cnnf.console.store.sqlite_append import append
+from cnnf.console.store.sqlite_append import append, settle
 from cnnf.protocol.messages import Batch
 
 TABLES: dict[Resolution, str] = {"minute": "minutes", "hour": "hours", "day": "days"}
@@ -55,6 +55,7 @@ _EXPIRY: tuple[tuple[str, str, int], ...] = (
     ("edge_peers", "seen_at < ?", limits.DAYS_KEPT_MS),
     ("edge_processes", "seen_at < ?", limits.DAYS_KEPT_MS),
     ("events", "last_seen < ?", limits.EVENTS_KEPT_MS),
+    ("ledger", "touched_at < ?", limits.LEDGER_ACCOUNTS_KEPT_MS),
     ("edges", "last_seen < ?", limits.DAYS_KEPT_MS + limits.DAY_MS),
     (
         "nodes",
@@ -75,6 +76,7 @@ _KEYS = {
     "edge_peers": "edge, address",
     "edge_processes": "edge, side, host, executable, command",
     "events": "number",
+    "ledger": "source, destination, port, protocol",
     "edges": "number",
     "nodes": "number",
 }
@@ -84,12 +86,18 @@ class SqliteFlowStore:
     """The `FlowStore` on SQLite."""
 
     def __init__(self, database: Database) -> None:
+        """Reads who is where from the database, which is open. Raises StoreUnavailable."""
         self._database = database
+        generation = database.write_now(sqlite_directory.start)
+        #: Who is where. Changed by the event loop only, before a batch is written.
+        self.directory = database.read_now(lambda c: sqlite_directory.load(c, generation))
 
     async def append_batch(self, defender: str, batch: Batch, received_at: int) -> Appended:
         """See `FlowStore.append_batch`."""
+        # Even if this fails: the batch is told again, and what runs, runs.
+        self.directory.take(defender, batch, received_at)
         return await self._database.write(
-            lambda connection: append(connection, defender, batch, received_at)
+            lambda c: append(c, defender, batch, received_at, self.directory)
         )
 
     async def radar(self, window: Window, now: int) -> Observed:
@@ -126,7 +134,9 @@ class SqliteFlowStore:
 
     async def expire(self, now: int) -> int:
         """See `FlowStore.expire`."""
-        return await self._database.write(lambda c: _expire(_sql(c), now))
+        return await self._database.write(
+            lambda c: settle(c, now, self.directory) + _expire(_sql(c), now)
+        )
 
     async def watermark(self, defender: str, incarnation: str) -> Mark:
         """See `FlowStore.watermark`."""

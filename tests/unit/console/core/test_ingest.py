@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from cnnf.console import limits
 from cnnf.console.core import nodes
 from cnnf.console.core.decisions import UNDECIDED, decision_of
-from cnnf.console.core.ingest import Host, node_of, resolve
+from cnnf.console.core.ingest import Host, resolve
 from cnnf.console.core.nodes import Node
+from cnnf.console.core.residents import node_of
 from cnnf.protocol.messages import Endpoint, Flow, Instance, Process
 
 NOW = 1_790_000_000_000
