@@ -21,6 +21,7 @@ from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.containers import Attachment, Container
 from cnnf.defender.core.marks import DEFAULT_MASK, marks_at
 from cnnf.defender.core.observations import Looked, Report
+from cnnf.defender.core.peers import Peers
 from cnnf.defender.core.plan import Plan
 from cnnf.defender.core.unjudged import Unjudged
 from cnnf.defender.discovery.services import Cgroups, Processes, cgroup2_mount
@@ -34,6 +35,7 @@ from cnnf.defender.kernel.offload import Offload
 from cnnf.defender.kernel.programs import was_ours
 from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
 from cnnf.defender.local_services import LocalServices
+from cnnf.defender.naming import Naming
 from cnnf.defender.observer import Observer
 from cnnf.policy.compiled import compile_policy
 from cnnf.policy.form import parse_policy
@@ -68,7 +70,7 @@ class Recorder:
         self.book = book
         self.ended: list[str] = []
         self.conditions: dict[str, str] = {}
-        self.judging = Judging(book, services, "host")
+        self.judging = Judging(book, services, "host", Peers())
         self.loops = Loops(
             range(QUEUE, QUEUE + 2),
             marks=marks,
@@ -86,11 +88,19 @@ class Recorder:
             lambda _: None,
             lambda _, __: None,
         )
+        self.naming = Naming(
+            QUEUE + 1,
+            book,
+            lambda: self.observer.packed_host_addresses,
+            lambda said: self.conditions.__setitem__("dns-unread", said),
+        )
+        self.observer.flows.called = self.naming.called
         plan = Plan(
             marks=marks,
             queue_first=QUEUE,
             queue_count=2,
             log_group=QUEUE,
+            dns_group=QUEUE + 1,
             fail_closed=options.fail_closed,
             networks=extra,
             failsafe=tuple(options.failsafe),
@@ -129,6 +139,7 @@ class Recorder:
             assert await self.loops.ready(10)
             await self.offload.install()
             watch.start()
+            self.naming.start()
             self._tell_surroundings()
             await self.enforcer.apply(self.settings)
             working = [asyncio.create_task(self.observer.run()), asyncio.create_task(self._keep())]
@@ -142,6 +153,7 @@ class Recorder:
             await self.enforcer.end()
         finally:
             watch.stop()
+            self.naming.stop()
             footprint.release()
             await self.loops.stop()
 
@@ -183,6 +195,7 @@ class Recorder:
         place = Attachment(network="n", name="n", addresses=tuple(addresses))
         self.book.put(Container(id=key, image=image, pid=pid, attachments=(place,)), 0)
         self.judging.tell_endpoints(self.loops)
+        self.naming.owners_changed()
         self.observer.names_changed()
         await self.enforcer.renew()
         return True
@@ -240,6 +253,7 @@ class Recorder:
         return [
             {
                 "source": flow.source.instance or flow.source.address,
+                "names": flow.destination.names,
                 "destination": flow.destination.instance or flow.destination.address,
                 "port": flow.port,
                 "protocol": flow.protocol,

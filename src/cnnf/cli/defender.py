@@ -32,7 +32,9 @@ Networks = Annotated[
 ]
 Queue = Annotated[int, typer.Option(help="First NFQUEUE number.", min=0, max=65_000)]
 Queues = Annotated[int, typer.Option(help="Packet loops; 0: one a core, at most 4.", min=0, max=64)]
-LogGroup = Annotated[int, typer.Option(help="NFLOG group.", min=1, max=65_535)]
+LogGroup = Annotated[
+    int, typer.Option(help="NFLOG group; the next one is for DNS.", min=1, max=65_534)
+]
 MarkMask = Annotated[str, typer.Option(help="Four neighbouring bits of the packet mark.")]
 FailClosed = Annotated[
     bool, typer.Option("--fail-closed", help="Drop what a full queue cannot take.")

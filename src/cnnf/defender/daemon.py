@@ -57,6 +57,7 @@ from cnnf.defender.link.uplink import Uplink
 from cnnf.defender.local_policy import LocalPolicy
 from cnnf.defender.local_services import LocalServices
 from cnnf.defender.lookout import Lookout
+from cnnf.defender.naming import Naming
 from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.defender.news import cancel, follow
 from cnnf.defender.observer import Observer
@@ -116,11 +117,20 @@ class Defender:
             self._lookout.seen,
         )
         self._watch = Watch(options.log_group, self._observer.take_logged, self._log_lost)
+        dns_group = options.log_group + 1
+        self._naming = Naming(
+            dns_group,
+            self._book,
+            lambda: self._observer.packed_host_addresses,
+            lambda said: self._health.happened("dns-unread", said),
+        )
+        self._observer.flows.called = self._naming.called
         plan = Plan(
             marks=marks,
             queue_first=options.queue_first,
             queue_count=queues,
             log_group=options.log_group,
+            dns_group=dns_group,
             fail_closed=options.fail_closed,
             networks=options.networks,
             failsafe=options.failsafe_ports,
@@ -166,7 +176,7 @@ class Defender:
             self._judging,
             self._loops,
             self._footprint,
-            named=self._observer.names_changed,
+            named=self._named,
             raise_=self._condition,
             clear=self._conditions.clear,
         )
@@ -218,6 +228,7 @@ class Defender:
         await self._observer.find_existing(scopes, before=None)
         self._address_watch.start()
         self._watch.start()
+        self._naming.start()
         self._loops.start(self._offload.plan.generation)
         if not await self._loops.ready(_LOOPS_READY_SECONDS):
             raise KernelError("the packet loops did not start; their messages stand above")
@@ -229,6 +240,7 @@ class Defender:
         self._publisher.host = self._host()
         for name, work in (
             ("observer", self._observer.run),
+            ("names", self._naming.run),
             ("publisher", self._publish_for_ever),
             ("upload", self._uplink.send_for_ever),
             ("scopes", partial(follow, self._wanted_news, self._apply_wanted)),
@@ -262,6 +274,7 @@ class Defender:
         finally:
             await self._loops.stop()
             self._watch.stop()
+            self._naming.stop()
             self._address_watch.stop()
             if upload:
                 with contextlib.suppress(OSError, NetlinkError):
@@ -388,6 +401,10 @@ class Defender:
 
     def _loop_ended(self, queue: int, why: str) -> None:
         self._health.happened("loop-restarted", f"packet loop of queue {queue}: {why}; restarted")
+
+    def _named(self) -> None:
+        self._naming.owners_changed()
+        self._observer.names_changed()
 
     def _log_lost(self) -> None:
         self._health.happened("log-lost", "the kernel logged more connections than could be read")

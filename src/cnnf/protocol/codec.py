@@ -16,6 +16,8 @@ CONTENT_TYPE = "application/vnd.cnnf.batch+msgpack"
 
 M = TypeVar("M", bound=msgspec.Struct)
 
+#: As `netlink/dns.py` writes names: other bytes than these as `\\DDD`.
+_DNS_NAME = re.compile(r"[a-z0-9_.\\-]+\Z")
 _INCARNATION = re.compile(r"[0-9a-f]{32}\Z")
 _encoder = msgspec.msgpack.Encoder()
 _batch_decoder = msgspec.msgpack.Decoder(Batch)
@@ -130,11 +132,21 @@ def _check_flow(where: str, flow: Flow) -> None:
             _check_address(f"{where}.{side}", endpoint.address)
         elif not endpoint.instance:
             raise MalformedMessage(f"batch: {where}: {side} has neither address nor instance")
+        _check_names(f"{where}.{side}", endpoint.names)
     if flow.process is not None:
         _check_length(f"{where}.process", len(flow.process.command), limits.COMMAND_CHARS_MAX)
         _check_length(f"{where}.process", len(flow.process.executable), limits.COMMAND_CHARS_MAX)
         _check_length(f"{where}.process", len(flow.process.user), limits.NAME_CHARS_MAX)
         _check_number(f"{where}.process: pid", flow.process.pid)
+
+
+def _check_names(where: str, names: tuple[str, ...]) -> None:
+    _check_length(f"{where}.names", len(names), limits.ENDPOINT_NAMES_MAX)
+    for name in names:
+        _check_length(f"{where}.names", len(name), limits.DNS_NAME_CHARS_MAX)
+        # They are shown, and came from somebody elsewhere.
+        if not _DNS_NAME.match(name):
+            raise MalformedMessage(f"batch: {where}: {name!r:.80} is no name of DNS")
 
 
 def _check_instance(where: str, instance: Instance) -> None:

@@ -33,11 +33,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One side of a flow: an address and, where this Defender knows it, its own instance.
 
     `address` is empty when the kernel counted the flow by service only (a service's source
-    address may change while it lives).
+    address may change while it lives). `names` are what the flow's source was told by DNS that the
+    address is called, newest first; in lower case, and of what names of hosts consist of.
     """
 
     address: str = ""
     instance: str = ""
+    names: tuple[str, ...] = ()
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -41,6 +41,13 @@ endpoint = st.one_of(
     st.builds(Endpoint, address=address),
     st.builds(Endpoint, instance=name),
     st.builds(Endpoint, address=address, instance=name),
+    st.builds(
+        Endpoint,
+        address=address,
+        names=st.lists(st.from_regex(r"[a-z0-9_.\\-]{1,253}", fullmatch=True), max_size=8).map(
+            tuple
+        ),
+    ),
 )
 
 
@@ -120,6 +127,15 @@ FLOW = Flow(
     first_seen=1,
     last_seen=2,
 )
+
+
+def named(name: str) -> Flow:
+    """A flow to somewhere that is called so."""
+    return msgspec.structs.replace(
+        FLOW, destination=Endpoint(address="203.0.113.7", names=("api.example", name))
+    )
+
+
 SAMPLE = encode_batch(batch(flows=[FLOW] * 3, instances=[
     Instance(id="c", kind="container", name="shop/front", labels={"a": "b"})
 ]))  # fmt: skip
@@ -189,6 +205,9 @@ def test_random_bytes_are_malformed(data: bytes) -> None:
         (batch(flows=[msgspec.structs.replace(FLOW, first_seen=3)]), "times 3..2"),
         (batch(flows=[msgspec.structs.replace(FLOW, source=Endpoint())]), "neither address"),
         (batch(flows=[msgspec.structs.replace(FLOW, source=Endpoint(address="x"))]), "no address"),
+        (batch(flows=[named("<b>")]), "no name of DNS"),
+        (batch(flows=[named("a.example\n")]), "no name of DNS"),
+        (batch(flows=[named("")]), "no name of DNS"),
         (batch(instances=[Instance(id="", kind="service", name="a")]), "id or name"),
         (batch(instances=[Instance(id="a", kind="service", name="a", pid=2**63)]), "out of range"),
         (batch(instances=[Instance(id="a", kind="service", name="a", ports=[-1])]), "port -1"),

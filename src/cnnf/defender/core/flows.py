@@ -1,5 +1,9 @@
 """Flows that wait for the next batch: merged, bounded, in the order they were first seen."""
 
+from collections.abc import Callable
+
+import msgspec
+
 from cnnf.defender.core.attribution import Ends, Sighting
 from cnnf.defender.core.limits import PENDING_FLOWS_MAX
 from cnnf.protocol.messages import Effect, Endpoint, Flow, Process, Protocol
@@ -27,6 +31,8 @@ class FlowTable:
     def __init__(self) -> None:
         self._entries: dict[_Key, _Entry] = {}
         self.lost = 0
+        #: What a flow's destination is called by its source; set by who knows.
+        self.called: Callable[[Endpoint, Endpoint], tuple[str, ...]] = _nothing
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -55,23 +61,31 @@ class FlowTable:
     def take(self, most: int) -> list[Flow]:
         """Remove and return at most `most` flows, oldest first."""
         keys = list(self._entries)[:most]
-        return [_flow(key, self._entries.pop(key)) for key in keys]
+        return [self._flow(key, self._entries.pop(key)) for key in keys]
+
+    def _flow(self, key: _Key, entry: _Entry) -> Flow:
+        # As late as can be: who connects has just been told the name himself.
+        names = self.called(entry.source, entry.destination)
+        destination = entry.destination
+        if names:
+            destination = msgspec.structs.replace(destination, names=names)
+        return Flow(
+            source=entry.source,
+            destination=destination,
+            port=key[2],
+            protocol=key[3],
+            effect=key[4],
+            cause=key[5],
+            **dict(zip(_FIGURES, entry.figures, strict=True)),
+            first_seen=entry.first,
+            last_seen=max(entry.first, entry.last),
+            process=entry.process,
+        )
+
+
+def _nothing(_: Endpoint, __: Endpoint) -> tuple[str, ...]:
+    return ()
 
 
 def _name(endpoint: Endpoint) -> str:
     return endpoint.instance or endpoint.address
-
-
-def _flow(key: _Key, entry: _Entry) -> Flow:
-    return Flow(
-        source=entry.source,
-        destination=entry.destination,
-        port=key[2],
-        protocol=key[3],
-        effect=key[4],
-        cause=key[5],
-        **dict(zip(_FIGURES, entry.figures, strict=True)),
-        first_seen=entry.first,
-        last_seen=max(entry.first, entry.last),
-        process=entry.process,
-    )

@@ -43,6 +43,7 @@ def checks(queues: range, log_group: int, mark_mask: int) -> list[Check]:
         queue_first=queues.start,
         queue_count=len(queues),
         log_group=log_group,
+        dns_group=log_group + 1,
         scopes=Scopes(containers=True, hosts=True),
     )
     return [
@@ -97,22 +98,24 @@ def _queue_target() -> Check:
 
 
 def _log(plan: Plan) -> Check:
-    group = plan.log_group
+    groups = plan.log_group, plan.dns_group
     rule = (
         "table inet probe { chain output { type filter hook output priority 0; "
-        f"log group {group}; }}; }}\n"
+        f"log group {groups[0]}; log group {groups[1]}; }}; }}\n"
     )
-    check = _tried("nflog", "NFLOG", f"group {group}", ["nft", "-f", "-"], rule)
+    good = f"groups {groups[0]} and {groups[1]}"
+    check = _tried("nflog", "NFLOG", good, ["nft", "-f", "-"], rule)
     if check.state != "ok":
         return check
     used = {int(line.split()[0]) for line in _text(_LOGS).splitlines() if line.split()[:1]}
-    if group in used and not _defender_runs():
+    taken = used.intersection(groups)
+    if taken and not _defender_runs():
         return Check(
             code="nflog",
             title="NFLOG",
             state="fail",
-            detail=f"group {group} is in use by another program",
-            mend="choose a free one: cnnf up --log-group NUMBER",
+            detail=f"group {min(taken)} is in use by another program",
+            mend="choose one that is free and whose next is: cnnf up --log-group NUMBER",
         )
     return check
 

@@ -1,4 +1,5 @@
-"""The limited view's eyes: reads copies of SYNs from NFLOG, in batches; nothing waits for it."""
+"""Reads copies of packets from NFLOG, in batches: the limited view's SYNs, and DNS. Nothing waits
+for it."""
 
 import asyncio
 import errno
@@ -27,9 +28,15 @@ class Watch:
     """Reads one NFLOG group from inside the event loop."""
 
     def __init__(
-        self, group: int, on_packet: Callable[[LoggedPacket], None], on_lost: Callable[[], None]
+        self,
+        group: int,
+        on_packet: Callable[[LoggedPacket], None],
+        on_lost: Callable[[], None],
+        *,
+        copy_bytes: int = _COPY_BYTES,
     ) -> None:
         self._group = group
+        self._copy_bytes = copy_bytes
         self._on_packet = on_packet
         self._on_lost = on_lost
         self._socket: socket.socket | None = None
@@ -41,7 +48,7 @@ class Watch:
         settings = nflog.configure(
             self._group,
             2,
-            copy_bytes=_COPY_BYTES,
+            copy_bytes=self._copy_bytes,
             buffer_bytes=_BATCH_BYTES,
             timeout_ms=_BATCH_TIMEOUT_MS,
             packets_max=_BATCH_PACKETS_MAX,

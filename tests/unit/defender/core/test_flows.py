@@ -148,6 +148,18 @@ def test_beyond_the_bound_new_flows_are_lost_and_counted(monkeypatch: pytest.Mon
     assert len(table) == 1
 
 
+def test_a_destination_gets_the_names_that_its_source_knows_when_it_is_told() -> None:
+    table = FlowTable()
+    known: dict[Endpoint, tuple[str, ...]] = {}
+    table.called = lambda source, _: known.get(source, ())
+    table.add(ends(FRONT, OUTSIDE, 443), sighting())
+    table.add(ends(CART, OUTSIDE, 443), sighting())
+    # The name comes after the flow was seen, as it does with a busy Defender.
+    known[FRONT] = ("api.example", "b.example")
+    told = {flow.source: flow.destination.names for flow in table.take(10)}
+    assert told == {FRONT: ("api.example", "b.example"), CART: ()}
+
+
 names = st.sampled_from([FRONT, CART, OUTSIDE])
 effects: st.SearchStrategy[Effect | None] = st.sampled_from([None, "alert", "prevent"])
 
