@@ -29,7 +29,6 @@ from cnnf.defender.core.limits import (
     COUNT_TIME_SHARE,
     GENERATION_SECONDS_MAX,
     OUTBOX_BATCHES_MAX,
-    OWNER_SWITCH_SPACING_SECONDS,
     RESTORE_INTERVAL_SECONDS,
     RESTORE_SPACING_SECONDS,
     SERVICES_INTERVAL_SECONDS,
@@ -209,6 +208,7 @@ class Defender:
     async def _start(self, compiled: Compiled | None) -> None:
         self._spawn("settings", self._uplink.listen_for_ever)
         sources = self._sources()
+        self._residents.start()
         self._residents.expect(sources)
         for name, work in sources.items():
             self._spawn(f"discovery {name}", work)
@@ -246,7 +246,7 @@ class Defender:
             ("scopes", partial(follow, self._wanted_news, self._apply_wanted)),
             ("networks", partial(follow, self._residents.networks_news, self._use_networks)),
             ("addresses", partial(follow, self._address_news, self._use_addresses)),
-            ("owners", self._follow_owners),
+            ("owners", partial(self._residents.follow_owners, self._enforcer.renew)),
             ("counts", self._count_for_ever),
             ("rules", self._keep_rules),
             ("coverage", lambda: self._lookout.watch_coverage(lambda: self._enforcer.scopes)),
@@ -284,6 +284,7 @@ class Defender:
                 await self._uplink.drained(_DRAIN_SECONDS)
             await cancel(upload)
             self._services.close()
+            self._residents.stop()
 
     # --- what discovery tells
 
@@ -301,14 +302,6 @@ class Defender:
         await self._observer.read_addresses()
         self._publisher.host = self._host()
         self._tell_surroundings()
-
-    async def _follow_owners(self) -> None:
-        """What is remembered and counted by address belongs to one owner: begin anew with each."""
-        while True:
-            await self._residents.owner_news.wait()
-            self._residents.owner_news.clear()
-            await self._enforcer.renew()
-            await asyncio.sleep(OWNER_SWITCH_SPACING_SECONDS)
 
     # --- what the Console and the local policy want
 

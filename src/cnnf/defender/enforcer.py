@@ -8,6 +8,7 @@ From then on nothing is let through by what held before, and only then living co
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import structlog
 
@@ -31,6 +32,13 @@ from cnnf.policy.compiled import Compiled
 from cnnf.protocol.messages import Settings
 
 _log = structlog.get_logger(__name__)
+
+
+class _Span(NamedTuple):
+    """From when until when, ms."""
+
+    since_ms: int
+    until_ms: int
 
 
 class Enforcer:
@@ -66,7 +74,10 @@ class Enforcer:
         self.console: tuple[Place, ...] = ()
         #: What was there before us and still lives; None before the first rules.
         self._spared: frozenset[object] | None = None
+        #: From when on the generation in force has counted what was not taken yet, and what span
+        #: the one before is still to be taken of.
         self._counted_since_ms = _now_ms()
+        self._former = _Span(self._counted_since_ms, self._counted_since_ms)
         self._switched_at = time.monotonic()
 
     @property
@@ -123,7 +134,7 @@ class Enforcer:
     async def count(self) -> None:
         """Take what the kernel has counted since the last time."""
         async with self._changing:
-            await self._take(self._offload.count, final=False)
+            await self._count()
 
     async def restore(self, by: str) -> None:
         """Put back what somebody has changed of ours. Raises KernelError, NetlinkError, OSError."""
@@ -143,7 +154,7 @@ class Enforcer:
         """Ask nothing any more and take the last counts; the loops still answer what waits."""
         async with self._changing:
             await self._switch(scopes=Scopes(), prevents=False)
-            await self._take(self._offload.collect, final=True)
+            await self._collect()
 
     async def _switch_kindly(self) -> None:
         try:
@@ -160,12 +171,13 @@ class Enforcer:
         if self._collecting is not None:
             await self._collecting
         # Tried again where it failed the last time.
-        await self._take(self._offload.collect, final=True)
+        await self._collect()
         # Where nothing can be cut off it is asked about, since that tells which program connects.
         cut_off = self._judging.prevents or self._offload.plan.fail_closed
         changes["console"] = self.console if cut_off else ()
         changes["guarded"] = self._offload.plan.guarded or self._judging.prevents
         levels = max(self._offload.plan.levels, min(self._judging.levels, CGROUP_LEVELS))
+        began_ms = _now_ms()
         try:
             confirmed = await self._offload.change(levels=levels, **changes)
         except CountsUnreadError as error:
@@ -181,22 +193,36 @@ class Enforcer:
             # answers: before the next switch its sets are read once more.
             self._raise("loops-behind", "a packet loop has not confirmed what is in force now")
         self._switched_at = time.monotonic()
-        self._collecting = asyncio.create_task(self._take(self._offload.collect, final=True))
+        # The one generation has counted until now, the other since it was put in force.
+        self._former = _Span(self._counted_since_ms, _now_ms())
+        self._counted_since_ms = began_ms
+        self._collecting = asyncio.create_task(self._collect())
 
-    async def _take(
-        self, read: Callable[..., Awaitable[list[Tally] | None]], *, final: bool
-    ) -> None:
-        since_ms, now_ms = self._counted_since_ms, _now_ms()
+    async def _collect(self) -> None:
+        """Take what the generation before has counted, if that is still to be done."""
+        tallies = await self._read(self._offload.collect)
+        if tallies is not None:
+            self._observer.take_tallies(tallies, *self._former, final=True)
+
+    async def _count(self) -> None:
+        """Take what the generation in force has counted since the last time."""
+        began_ms = _now_ms()
+        tallies = await self._read(self._offload.count)
+        if tallies is not None:
+            since_ms = self._counted_since_ms
+            # Counters are read one after the other: what comes meanwhile may be with these already.
+            self._counted_since_ms = began_ms
+            self._observer.take_tallies(tallies, since_ms, _now_ms(), final=False)
+
+    async def _read(self, read: Callable[..., Awaitable[list[Tally] | None]]) -> list[Tally] | None:
         try:
             tallies = await read(asked=self._observer.misses)
         except (CountsUnreadError, KernelError) as error:
             self._raise("counts-unread", str(error))
-            return
-        if tallies is None:
-            return
-        self._clear("counts-unread")
-        self._counted_since_ms = now_ms
-        self._observer.take_tallies(tallies, since_ms, final=final)
+            return None
+        if tallies is not None:
+            self._clear("counts-unread")
+        return tallies
 
     async def _spare(self) -> None:
         """What lives before the first rules are in force is never cut."""

@@ -222,9 +222,10 @@ class Observer:
         """Has something been asked about that no loop tells of? Then `asked` is to be counted."""
         return self.untold > self._missed.told
 
-    def take_tallies(self, tallies: list[Tally], since_ms: int, *, final: bool) -> None:
-        """What the kernel counted by itself since `since_ms`; `final`: a generation is over."""
-        now_ms = _now_ms()
+    def take_tallies(
+        self, tallies: list[Tally], since_ms: int, now_ms: int, *, final: bool
+    ) -> None:
+        """What the kernel counted by itself in a span of time; `final`: a generation is over."""
         # Attempts before answers: those who have asked are then known.
         for tally in tallies:
             flow = tally.flow

@@ -6,18 +6,25 @@ named, and none undoes what another has told (`core/sources.py`).
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.attribution import Listeners
 from cnnf.defender.core.conditions import Code
 from cnnf.defender.core.containers import Change, Container, EngineHealth, Snapshot, as_instance
 from cnnf.defender.core.inventory import Inventory
+from cnnf.defender.core.limits import (
+    ENDED_SWITCH_SPACING_SECONDS,
+    EXITS_LOOK_SECONDS,
+    OWNER_SWITCH_SPACING_SECONDS,
+)
 from cnnf.defender.core.sources import Effects, Sources
 from cnnf.defender.judging import Judging
 from cnnf.defender.kernel import bridges
 from cnnf.defender.kernel.errors import KernelError
+from cnnf.defender.kernel.exits import ExitWatch
 from cnnf.defender.kernel.footprint import Footprint
 from cnnf.defender.kernel.loops import Loops
 from cnnf.protocol.messages import Instance
@@ -56,6 +63,12 @@ class Residents:
         self._raise = raise_
         self._clear = clear
         self._sources = Sources()
+        self._exits = ExitWatch(self._ended)
+        #: Containers that were seen to end before their source said so: process and start. What is
+        #: told of that life of theirs from then on is late.
+        self._over: dict[str, tuple[int, int]] = {}
+        self._freed = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
         #: What is wrong with a source, by its name; '' when nothing is. All that are awaited.
         self._troubles: dict[str, str] = {}
         self._awaited: set[str] = set()
@@ -65,6 +78,33 @@ class Residents:
         self.networks_news = asyncio.Event()
         #: An address or a port has another owner: what is remembered by it must not outlive that.
         self.owner_news = asyncio.Event()
+
+    def start(self) -> None:
+        """See containers end, from now on."""
+        asyncio.get_running_loop().add_reader(self._exits.fileno(), self._exits.look)
+        self._looking = asyncio.create_task(self._look_for_ever())
+
+    def stop(self) -> None:
+        """See nobody any more."""
+        if self._looking is not None:
+            self._looking.cancel()
+        asyncio.get_running_loop().remove_reader(self._exits.fileno())
+        self._exits.close()
+
+    async def follow_owners(self, renew: Callable[[], Awaitable[None]]) -> None:
+        """What is remembered and counted by address belongs to one owner: begin anew with each,
+        for ever; soon where an address has become free, since the next one may have it at once."""
+        while True:
+            await self.owner_news.wait()
+            self.owner_news.clear()
+            self._freed.clear()
+            await renew()
+            await asyncio.sleep(ENDED_SWITCH_SPACING_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(
+                    OWNER_SWITCH_SPACING_SECONDS - ENDED_SWITCH_SPACING_SECONDS
+                ):
+                    await self._freed.wait()
 
     def expect(self, sources: Iterable[str]) -> None:
         """These will tell; until each has, not everybody is known."""
@@ -117,6 +157,12 @@ class Residents:
         else:
             self._clear("bridge-not-filtered")
 
+    async def _look_for_ever(self) -> None:
+        """Who lives had its address all the while: the end of that is then known the closer."""
+        while True:
+            self._exits.look()
+            await asyncio.sleep(EXITS_LOOK_SECONDS)
+
     def _apply(self, effects: Effects, now_ms: int) -> None:
         for gone, at_ms in effects.gone:
             self._gone(gone, at_ms)
@@ -126,12 +172,35 @@ class Residents:
             self.networks_news.set()
 
     def _put(self, container: Container, now_ms: int) -> None:
+        life = (container.pid, container.started_at)
+        if self._over.get(container.id) == life:
+            return
+        self._over.pop(container.id, None)
+        before = self._book.containers.get(container.id)
         self._book.put(container, now_ms)
         self._inventory.put(as_instance(container))
+        if before is None or (before.pid, before.started_at) != life:
+            self._exits.watch(container.id, container.pid)
 
     def _gone(self, container: str, at_ms: int) -> None:
-        if self._book.remove(container, at_ms) is not None:
+        self._over.pop(container, None)
+        self._exits.forget(container)
+        self._forget(container, at_ms, 0)
+
+    def _ended(self, container: str, at_ms: int, alive_ms: int) -> None:
+        """A container's first process has ended; its source will say so."""
+        one = self._book.containers.get(container)
+        if one is None:
+            return
+        self._over[container] = (one.pid, one.started_at)
+        self._forget(container, at_ms, alive_ms)
+        self.tell_endpoints()
+        self._named()
+
+    def _forget(self, container: str, at_ms: int, alive_ms: int) -> None:
+        if self._book.remove(container, at_ms, sure_ms=alive_ms) is not None:
             self.owner_news.set()
+            self._freed.set()
         self._inventory.stop(container, at_ms)
 
     def _well_or_not(self, source: str, health: EngineHealth) -> None:

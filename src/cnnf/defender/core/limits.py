@@ -52,6 +52,14 @@ LOG_AT_ONCE_PER_SECOND = 200
 #: Least time between two switches because an address got another owner: starting a hundred
 #: containers is then ten switches of ~40 ms, not a hundred.
 OWNER_SWITCH_SPACING_SECONDS = 0.5
+#: The same where a container has ended: an engine needs as long at least to take its address back
+#: and to start another one with it. A hundred ends a second are then ten switches, 0.4 of a core.
+ENDED_SWITCH_SPACING_SECONDS = 0.1
+#: Containers whose first process is watched, a descriptor each, but never more than half of those
+#: that the process may have. The end of others is known when their engine tells.
+EXITS_WATCHED_MAX = 5_000
+#: How often it is noted that they live: one call each time, 4 a second.
+EXITS_LOOK_SECONDS = 0.25
 
 #: Flows kept for the next batch; ~400 bytes each. Beyond it new flows are dropped and counted.
 PENDING_FLOWS_MAX = 50_000
