@@ -36,6 +36,7 @@ ALLOWED = {
     "typing": "types of values",
     "yaml": "text into nodes and back; only the parser and writer of texts in memory",
     "yaml.resolver": "what YAML reads in a plain text",
+    "zlib": "a checksum of bytes",
     "zstandard": "bytes smaller and back; only its in-memory objects are used",
     "__future__": "no module at all",
 }

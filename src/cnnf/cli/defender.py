@@ -65,6 +65,15 @@ FailsafePorts = Annotated[
     ),
 ]
 DockerSocket = Annotated[Path, typer.Option(help="The Docker Engine's socket.")]
+SpoolMebibytes = Annotated[
+    int,
+    typer.Option(
+        "--spool-mb",
+        help="Disk (MiB) for what the Console has not taken yet; 0: none.",
+        min=0,
+        max=1_048_576,
+    ),
+]
 HostName = Annotated[str, typer.Option(help="This host's name; empty: the system's own.")]
 
 
@@ -82,6 +91,7 @@ def run(
     loop: Loop = "auto",
     docker_socket: DockerSocket = Path("/var/run/docker.sock"),
     host_name: HostName = "",
+    spool_mb: SpoolMebibytes = 512,
 ) -> None:
     """Run the Defender until SIGTERM or Ctrl-C. It must have joined a Console before."""
     require_root("cnnf defender run")
@@ -109,6 +119,7 @@ def run(
         docker_socket=docker_socket,
         networks=parse_networks(container_network),
         host_name=host_name,
+        spool_bytes=spool_mb * 2**20,
         unconfined=tuple(confine_daemon()),
         stop_pid=parent(),
     )

@@ -25,6 +25,7 @@ from cnnf.cli.defender import (
     PolicyFile,
     Queue,
     Queues,
+    SpoolMebibytes,
     parse_loop,
     parse_mask,
     parse_networks,
@@ -77,6 +78,7 @@ def up(
     loop: Loop = "auto",
     docker_socket: DockerSocket = Path("/var/run/docker.sock"),
     host_name: HostName = "",
+    spool_mb: SpoolMebibytes = 512,
 ) -> None:
     """Start Console and Defender on this machine; Ctrl-C stops both and leaves nothing behind.
 
@@ -107,7 +109,7 @@ def up(
             "defender", "run", "--directory", str(directory),
             "--queue", str(queue), "--queues", str(queues), "--log-group", str(log_group),
             "--mark-mask", mark_mask, "--docker-socket", str(docker_socket),
-            "--host-name", host_name,
+            "--host-name", host_name, "--spool-mb", str(spool_mb),
         ]  # fmt: skip
         for network in container_network or ():
             arguments += ["--container-network", network]

@@ -9,7 +9,6 @@ makes the whole pointless (no rules can be set) ends the program.
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import time
@@ -22,21 +21,19 @@ from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.conditions import Code, Conditions
 from cnnf.defender.core.inventory import Inventory
 from cnnf.defender.core.limits import (
-    BATCH_INTERVAL_SECONDS,
     CGROUP_LEVELS_FIRST,
     CONFLICTS_SPACING_SECONDS,
     COUNT_INTERVAL_SECONDS,
     COUNT_TIME_SHARE,
     GENERATION_SECONDS_MAX,
-    OUTBOX_BATCHES_MAX,
     RESTORE_INTERVAL_SECONDS,
     RESTORE_SPACING_SECONDS,
     SERVICES_INTERVAL_SECONDS,
 )
 from cnnf.defender.core.marks import marks_at
 from cnnf.defender.core.observations import Looked, Report
-from cnnf.defender.core.outbox import Outbox
 from cnnf.defender.core.plan import Plan, Scopes
+from cnnf.defender.delivery import Delivery
 from cnnf.defender.discovery.docker import DockerDiscovery
 from cnnf.defender.discovery.services import Cgroups, Processes, cgroup2_mount
 from cnnf.defender.enforcer import Enforcer
@@ -50,9 +47,8 @@ from cnnf.defender.kernel.offload import CountsUnreadError, Offload
 from cnnf.defender.kernel.programs import was_ours
 from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
 from cnnf.defender.kernel.watch import Watch
-from cnnf.defender.link.credentials import Credentials, tls
+from cnnf.defender.link.credentials import Credentials
 from cnnf.defender.link.places import places_of
-from cnnf.defender.link.uplink import Uplink
 from cnnf.defender.local_policy import LocalPolicy
 from cnnf.defender.local_services import LocalServices
 from cnnf.defender.lookout import Lookout
@@ -61,7 +57,7 @@ from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.defender.news import cancel, follow
 from cnnf.defender.observer import Observer
 from cnnf.defender.options import Options
-from cnnf.defender.publisher import Publisher, host_info
+from cnnf.defender.publisher import host_info
 from cnnf.defender.residents import Residents
 from cnnf.policy.compiled import Compiled
 from cnnf.protocol.messages import HostInfo, Settings
@@ -71,8 +67,6 @@ _log = structlog.get_logger(__name__)
 #: Discovery's first answer is waited for so long, so that the first map has names.
 _DISCOVERY_SECONDS = 3.0
 _LOOPS_READY_SECONDS = 10.0
-#: How long the last counts may take to reach the Console on the way out.
-_DRAIN_SECONDS = 2.0
 _TASK_RETRY_SECONDS = 1.0
 #: A tenth of the share of everything else, where there is not enough for all.
 _NICE = 10
@@ -136,12 +130,18 @@ class Defender:
             levels=CGROUP_LEVELS_FIRST,
         )
         self._offload = Offload(plan, self._loops.use_generation)
-        self._outbox = Outbox(OUTBOX_BATCHES_MAX)
-        incarnation = secrets.token_hex(16)
-        self._publisher = Publisher(
-            incarnation, self._outbox, self._inventory, self._observer.flows, self._conditions
+        self._delivery = Delivery(
+            self._credentials,
+            self._inventory,
+            self._observer.flows,
+            self._conditions,
+            quota=options.spool_bytes,
+            on_settings=self._wanted_changed,
+            raise_=self._condition,
+            happened=self._happened,
         )
-        self._health = Health(self._conditions, self._loops, self._observer, self._outbox)
+        self._publisher = self._delivery.publisher
+        self._health = Health(self._conditions, self._loops, self._observer, self._delivery.outbox)
         self._enforcer = Enforcer(
             self._offload,
             self._loops,
@@ -157,16 +157,6 @@ class Defender:
         self._changed_by = ""
         self._policy = LocalPolicy(options.policy) if options.policy else None
         self._policy_news = asyncio.Event()
-        identity = self._credentials.identity()
-        self._console_url = identity.url
-        self._uplink = Uplink(
-            identity.url,
-            tls(identity),
-            self._outbox,
-            incarnation=incarnation,
-            on_settings=self._wanted_changed,
-            on_refused=lambda reason: self._condition("batch-refused", reason),
-        )
         self._address_news = asyncio.Event()
         self._address_watch = AddressWatch(self._address_news.set)
         self._residents = Residents(
@@ -206,7 +196,8 @@ class Defender:
             await self._stop()
 
     async def _start(self, compiled: Compiled | None) -> None:
-        self._spawn("settings", self._uplink.listen_for_ever)
+        await self._delivery.open()
+        self._spawn("settings", self._delivery.listen)
         sources = self._sources()
         self._residents.start()
         self._residents.expect(sources)
@@ -241,8 +232,6 @@ class Defender:
         for name, work in (
             ("observer", self._observer.run),
             ("names", self._naming.run),
-            ("publisher", self._publish_for_ever),
-            ("upload", self._uplink.send_for_ever),
             ("scopes", partial(follow, self._wanted_news, self._apply_wanted)),
             ("networks", partial(follow, self._residents.networks_news, self._use_networks)),
             ("addresses", partial(follow, self._address_news, self._use_addresses)),
@@ -253,6 +242,8 @@ class Defender:
             ("services", self._watch_services),
         ):
             self._spawn(name, work)
+        for name, work in self._delivery.tasks:
+            self._spawn(name, work)
         if self._policy is not None:
             use, clear = self._apply_wanted, self._conditions.clear
             follow_policy = self._policy.follow
@@ -262,7 +253,7 @@ class Defender:
 
     async def _stop(self) -> None:
         """Take everything back; each step is tried whatever the one before did."""
-        upload = [task for task in self._tasks if task.get_name() == "upload"]
+        upload = [task for task in self._tasks if task.get_name() in self._delivery.LAST]
         others = [task for task in self._tasks if task not in upload]
         await cancel(others)
         self._ruleset_watch.stop()
@@ -279,9 +270,7 @@ class Defender:
             if upload:
                 with contextlib.suppress(OSError, NetlinkError):
                     await self._observer.attribute_all(patient=False)
-                self._publisher.publish()
-                self._uplink.notify()
-                await self._uplink.drained(_DRAIN_SECONDS)
+                await self._delivery.finish()
             await cancel(upload)
             self._services.close()
             self._residents.stop()
@@ -325,7 +314,7 @@ class Defender:
 
     async def _find_console(self) -> None:
         """Its address may change while its name stays; one that can't be found stays as it was."""
-        places = await asyncio.to_thread(places_of, self._console_url)
+        places = await asyncio.to_thread(places_of, self._delivery.url)
         self._enforcer.console = places or self._enforcer.console
 
     async def _count_for_ever(self) -> None:
@@ -377,12 +366,6 @@ class Defender:
     def _tell_surroundings(self) -> None:
         self._residents.surroundings(self._observer.listeners, self._observer.packed_host_addresses)
 
-    async def _publish_for_ever(self) -> None:
-        while True:
-            if self._publisher.publish():
-                self._uplink.notify()
-            await asyncio.sleep(BATCH_INTERVAL_SECONDS)
-
     def _cgroups_named(self) -> None:
         self._judging.name_cgroups(self._loops)
         if self._enforcer.misses_levels:
@@ -401,6 +384,9 @@ class Defender:
 
     def _log_lost(self) -> None:
         self._health.happened("log-lost", "the kernel logged more connections than could be read")
+
+    def _happened(self, code: Code, message: str) -> None:
+        self._health.happened(code, message)
 
     def _condition(self, code: Code, message: str) -> None:
         self._conditions.put(code, message, _now_ms())

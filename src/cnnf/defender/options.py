@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from cnnf.defender.core.limits import SPOOL_BYTES_DEFAULT
 from cnnf.defender.core.marks import DEFAULT_MASK
 from cnnf.defender.discovery.docker import DEFAULT_SOCKET
 from cnnf.defender.kernel.footprint import RUN_DIRECTORY
@@ -30,6 +31,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     docker_socket: Path = DEFAULT_SOCKET
     networks: tuple[Network, ...] = ()
     host_name: str = ""
+    #: Bytes of disk for what the Console has not acknowledged; 0: none.
+    spool_bytes: int = SPOOL_BYTES_DEFAULT
     run_directory: Path = RUN_DIRECTORY
     #: Privileges that could not be given up, as sentences.
     unconfined: tuple[str, ...] = ()

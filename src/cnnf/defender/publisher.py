@@ -7,25 +7,23 @@ from cnnf import __version__
 from cnnf.defender.core.conditions import Conditions
 from cnnf.defender.core.flows import FlowTable
 from cnnf.defender.core.inventory import Inventory
-from cnnf.defender.core.limits import HEARTBEAT_SECONDS
+from cnnf.defender.core.limits import AWAY_INTERVAL_SECONDS, HEARTBEAT_SECONDS
 from cnnf.defender.core.outbox import Outbox
 from cnnf.protocol.codec import encode_batch
 from cnnf.protocol.limits import ADDRESSES_MAX, BATCH_FLOWS_MAX
-from cnnf.protocol.messages import Batch, HostInfo, Settings
+from cnnf.protocol.messages import Batch, HostInfo, Settings, SpoolState
 
 
 class Publisher:
-    """One incarnation's batches. `host` and `applied` are set by the daemon as they change."""
+    """One incarnation's batches. `host`, `applied` and `spool` are set by others as they change."""
 
     def __init__(
         self,
-        incarnation: str,
         outbox: Outbox,
         inventory: Inventory,
         flows: FlowTable,
         conditions: Conditions,
     ) -> None:
-        self._incarnation = incarnation
         self._outbox = outbox
         self._inventory = inventory
         self._flows = flows
@@ -34,10 +32,17 @@ class Publisher:
         self._told: tuple[HostInfo | None, Settings | None] = (None, None)
         self.host: HostInfo | None = None
         self.applied: Settings | None = None
+        self.spool: SpoolState | None = None
 
-    def publish(self) -> bool:
-        """Put one batch into the outbox if there is news or a heartbeat is due; True if so."""
+    def publish(self, *, away: bool = False) -> bool:
+        """Put one batch into the outbox if there is news or a heartbeat is due; True if so.
+
+        While the Console is `away` there is time to gather more in one.
+        """
         now = time.monotonic()
+        gathering = away and len(self._flows) < BATCH_FLOWS_MAX // 2
+        if gathering and now - self._published_at < AWAY_INTERVAL_SECONDS:
+            return False
         told = (self.host, self.applied)
         news = (
             len(self._flows)
@@ -50,10 +55,11 @@ class Publisher:
             return False
         snapshot = self._outbox.snapshot_due
         flows = self._flows.take(BATCH_FLOWS_MAX)
+        sent_at = time.time_ns() // 1_000_000
         batch = Batch(
-            incarnation=self._incarnation,
+            incarnation=self._outbox.incarnation,
             sequence=self._outbox.sequence(),
-            sent_at=time.time_ns() // 1_000_000,
+            sent_at=sent_at,
             host=self.host,
             snapshot=snapshot,
             instances=(
@@ -62,8 +68,9 @@ class Publisher:
             flows=flows,
             conditions=self._conditions.standing(),
             applied=self.applied,
+            spool=self.spool,
         )
-        self._outbox.put(encode_batch(batch), len(flows))
+        self._outbox.put(encode_batch(batch), len(flows), sent_at=sent_at, now=now)
         self._published_at = now
         self._told = told
         return True

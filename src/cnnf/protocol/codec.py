@@ -85,6 +85,9 @@ def _check(batch: Batch) -> None:
             _check_number("gap", number)
     if batch.applied is not None:
         _check_number("applied", batch.applied.generation)
+    if batch.spool is not None:
+        for number in (batch.spool.bytes, batch.spool.bytes_max, batch.spool.oldest_at):
+            _check_number("spool", number)
     _check_length("flows", len(batch.flows), limits.BATCH_FLOWS_MAX)
     _check_length("instances", len(batch.instances), limits.BATCH_INSTANCES_MAX)
     _check_length("conditions", len(batch.conditions), limits.BATCH_CONDITIONS_MAX)

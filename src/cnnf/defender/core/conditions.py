@@ -34,6 +34,9 @@ Code = Literal[
     "dns-unread",
     "batches-lost",
     "batch-refused",
+    "spool-failed",
+    "spool-damaged",
+    "certificate-ending",
     "internal",
 ]
 
@@ -64,6 +67,9 @@ SEVERITIES: dict[Code, Severity] = {
     "dns-unread": "info",
     "batches-lost": "warning",
     "batch-refused": "error",
+    "spool-failed": "error",
+    "spool-damaged": "warning",
+    "certificate-ending": "error",
     "internal": "error",
 }
 
