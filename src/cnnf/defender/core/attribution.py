@@ -17,12 +17,12 @@ from cnnf.defender.core.plan import Scopes
 from cnnf.policy.addresses import is_internet
 from cnnf.protocol.messages import Effect, Endpoint, Process, Protocol
 
-_ANY = (bytes(4), bytes(16))
+_ANY4, _ANY6 = bytes(4), bytes(16)
+#: How a listener on `::` is kept that does not take IPv4; no address has 17 bytes.
+_ANY6_ONLY = bytes(17)
+_WIDE = frozenset({_ANY4, _ANY6, _ANY6_ONLY})
 _MAPPED = bytes(10) + b"\xff\xff"
 _LOOPBACK6 = bytes(15) + b"\x01"
-#: What Docker's forwarder and its unit are called: it takes a connection to a published port and
-#: makes a second one, which is the first one's other half.
-_FORWARDER = frozenset({"docker-proxy", "dockerd", "docker"})
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,11 +51,31 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Owner(NamedTuple):
-    """The local end behind a socket: an instance's id, the program's name, and an example."""
+    """The local end behind a socket: an instance's id, the program's name, and an example.
+
+    `forwards`: it is an engine's forwarder, which takes a connection to a published port and makes
+    a second one that is the first one's other half. Not by its name alone: see `local_services`.
+    """
 
     instance: str
     program: str
     process: Process | None
+    forwards: bool = False
+
+
+#: Several have a place, and nobody can tell which of them gets a connection.
+_NOT_CERTAIN = Owner("", "", None)
+
+
+class Listener(NamedTuple):
+    """Somebody takes connections (or datagrams) at a place. The address is packed and plain; `::`
+    takes IPv4 too unless it is `v6_only`."""
+
+    address: bytes
+    port: int
+    owner: Owner
+    protocol: Protocol = "tcp"
+    v6_only: bool = False
 
 
 class Ends(NamedTuple):
@@ -75,36 +95,61 @@ class Unnamed(NamedTuple):
 
 
 class Listeners:
-    """Who listens on this host: (address, port) -> instance. Replaced as a whole when read anew."""
+    """Who listens on this host. Replaced as a whole when read anew.
 
-    def __init__(self, entries: Iterable[tuple[bytes, int, Owner]] = ()) -> None:
-        self._by_port: dict[int, dict[bytes, Owner]] = {}
-        for address, port, owner in entries:
-            self._by_port.setdefault(port, {})[plain(address)] = owner
+    Where sockets of several owners share a place (SO_REUSEPORT) nobody is told: the kernel deals
+    connections out among them.
+    """
 
-    def find(self, address: bytes, port: int) -> Owner | None:
+    def __init__(self, entries: Iterable[Listener] = ()) -> None:
+        self._at: dict[tuple[Protocol, int], dict[bytes, Owner]] = {}
+        self._on_port: dict[int, list[Owner]] = {}
+        for one in entries:
+            places = self._at.setdefault((one.protocol, one.port), {})
+            address = plain(one.address)
+            if one.v6_only and address == _ANY6:
+                address = _ANY6_ONLY
+            other = places.get(address, one.owner)
+            places[address] = one.owner if other.instance == one.owner.instance else _NOT_CERTAIN
+            if one.protocol == "tcp":
+                self._on_port.setdefault(one.port, []).append(one.owner)
+
+    def find(self, address: bytes, port: int, protocol: Protocol = "tcp") -> Owner | None:
         """The listener that a connection to this address and port reaches."""
-        at = self._by_port.get(port)
+        at = self._at.get((protocol, port))
         if not at:
             return None
-        exact = at.get(address)
-        if exact is not None:
-            return exact
         # `::` also takes IPv4 unless told otherwise; a listener on 0.0.0.0 is the closer match.
-        for any_address in _ANY if len(address) == 4 else _ANY[1:]:
-            if any_address in at:
-                return at[any_address]
+        wide = (_ANY4, _ANY6) if len(address) == 4 else (_ANY6_ONLY, _ANY6)
+        for place in (address, *wide):
+            if place in at:
+                return at[place]
         return None
 
-    def entries(self) -> Iterable[tuple[int, bytes, Owner]]:
-        """Every listener: port, packed plain address, owner."""
-        for port, at in self._by_port.items():
+    def entries(self, own: Iterable[bytes] = ()) -> Iterable[tuple[int, bytes, Owner]]:
+        """Every TCP listener: port, packed plain address, owner.
+
+        An unspecified address stands for both families. Where they differ, that of IPv6 is told
+        for each of the host's `own` addresses.
+        """
+        for (protocol, port), at in self._at.items():
+            if protocol != "tcp":
+                continue
+            both = at.get(_ANY4) or at.get(_ANY6)
+            wide6 = at.get(_ANY6_ONLY) or at.get(_ANY6)
+            if both is not None:
+                yield port, _ANY4, both
+            if wide6 is not None and (both is None or wide6.instance != both.instance):
+                for address in (*own, _LOOPBACK6):
+                    if len(address) == 16 and address not in at:
+                        yield port, address, wide6
             for address, owner in at.items():
-                yield port, address, owner
+                if address not in _WIDE:
+                    yield port, address, owner
 
     def at(self, port: int) -> Iterable[Owner]:
-        """Everybody who listens on this port, on whatever address."""
-        return self._by_port.get(port, {}).values()
+        """Everybody who listens on this TCP port, on whatever address."""
+        return self._on_port.get(port, ())
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,8 +198,7 @@ def _is_second_half(
 ) -> bool:
     """Is this a forwarder's connection to the container whose port it publishes?
 
-    Its sockets live so briefly that the process is often gone before it is found; then the
-    forwarder's listener on the published port tells.
+    Where its socket was not found the forwarder's listener on the published port tells.
     """
     if not destination.instance:
         return False
@@ -163,14 +207,9 @@ def _is_second_half(
     host_ports = around.book.published_at(destination.instance, port)
     if not host_ports:
         return False
-    if owner is not None and owner.instance:
-        return _forwards(owner)
-    return any(_forwards(one) for host_port in host_ports for one in around.listeners.at(host_port))
-
-
-def _forwards(owner: Owner) -> bool:
-    name = owner.instance.removeprefix("service:")
-    return owner.program in _FORWARDER or name in _FORWARDER
+    if owner is not None:
+        return owner.forwards
+    return any(one.forwards for host_port in host_ports for one in around.listeners.at(host_port))
 
 
 def is_local(address: bytes, around: Surroundings) -> bool:
@@ -214,10 +253,8 @@ def _destination(sighting: Sighting, around: Surroundings) -> tuple[Endpoint, in
     text = _text(address)
     if not _is_host(address, around.host_addresses):
         return Endpoint(address=text, instance=_container(address, sighting, around)), sighting.port
-    if sighting.protocol != "tcp":
-        return Endpoint(address=text), sighting.port
-    listener = around.listeners.find(address, sighting.port)
-    if listener is None or _forwards(listener):
+    listener = around.listeners.find(address, sighting.port, sighting.protocol)
+    if sighting.protocol == "tcp" and (listener is None or listener.forwards):
         published = around.book.published(sighting.port)
         if published is not None:
             return Endpoint(address=text, instance=published.container), published.port

@@ -7,6 +7,7 @@ vanish between two reads; what cannot be read any more is unknown, never an erro
 
 import os
 import pwd
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import msgspec
 
 from cnnf.defender.core.containers import clean_text
 from cnnf.defender.core.masking import mask_command
-from cnnf.defender.core.services import ServiceName, service_name
+from cnnf.defender.core.services import ServiceName, service_name, unit_of
 from cnnf.defender.discovery import limits
 from cnnf.protocol.limits import COMMAND_CHARS_MAX, NAME_CHARS_MAX
 from cnnf.protocol.messages import Process
@@ -28,10 +29,11 @@ WALK_SHARE = 10
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """Who has a socket: the service always, the process where it was found."""
+    """Who has a socket: the service always, the process and its user where it was found."""
 
     service: ServiceName
     process: Process | None = None
+    uid: int = -1
 
 
 class Cgroups:
@@ -61,11 +63,51 @@ class Cgroups:
         """The cgroup's processes, the newest first as far as their ids tell."""
         if self._mount is None:
             return []
-        name = self._mount / path.lstrip("/") / "cgroup.procs"
-        text = _read(name, limits.CGROUP_PROCS_BYTES_MAX)
+        text = _read(f"{self._mount}{path}/cgroup.procs", limits.CGROUP_PROCS_BYTES_MAX)
         # 0 is a process outside of this pid namespace.
         pids = {int(word) for word in text.split() if word.isdigit()} - {0}
         return _newest_first(pids)[: limits.PROCESSES_SCAN_MAX]
+
+    def units(self) -> dict[str, list[int]]:
+        """Every unit that has processes: its cgroup's path, and their ids as the kernel has them.
+
+        Looks into slices and users' managers only; containers and what units keep below their own
+        cgroup are not walked.
+        """
+        found: dict[str, list[int]] = {}
+        pending = [("", 0)] if self._mount is not None else []
+        while pending and len(found) < limits.CGROUPS_MAX:
+            path, depth = pending.pop()
+            for name in self._below(path):
+                inner = f"{path}/{name}"
+                if unit_of(inner):
+                    pids = self._members(inner)
+                    if pids:
+                        found[inner] = pids
+                elif name.endswith((".slice", ".service")) and depth < limits.CGROUP_DEPTH_MAX:
+                    pending.append((inner, depth + 1))
+        return found
+
+    def _members(self, path: str) -> list[int]:
+        """The processes of a unit; of the first cgroup below that has any, where it delegates."""
+        pending = [path]
+        for _ in range(limits.CGROUP_DEPTH_MAX):
+            if not pending:
+                break
+            one = pending.pop(0)
+            words = _read(f"{self._mount}{one}/cgroup.procs", limits.CGROUP_PROCS_BYTES_MAX).split()
+            pids = [int(word) for word in words if word.isdigit() and word != "0"]
+            if pids:
+                return pids[: limits.PROCESSES_SCAN_MAX]
+            pending += [f"{one}/{name}" for name in self._below(one)]
+        return []
+
+    def _below(self, path: str) -> list[str]:
+        try:
+            with os.scandir(f"{self._mount}{path}") as entries:
+                return [one.name for one in entries if one.is_dir(follow_symlinks=False)]
+        except OSError:
+            return []
 
     def _walk(self) -> None:
         started_s = self._clock_s()
@@ -108,19 +150,28 @@ class Processes:
         """
         path = self._cgroups.path(cgroup_id)
         pid = self.holder(inode, self._cgroups.processes(path)) if path and inode else 0
-        process, command = self._look(pid) if pid else (None, ())
-        executable = process.executable if process else ""
-        return Owner(service=service_name(path, executable, command), process=process)
+        return self._owner(pid, path)
 
     def of(self, pid: int) -> Owner:
         """The service and the description of a process."""
-        process, command = self._look(pid)
+        return self._owner(pid, self.cgroup(pid))
+
+    def _owner(self, pid: int, path: str) -> Owner:
+        process, command, uid = self._look(pid) if pid else (None, (), -1)
         executable = process.executable if process else ""
-        return Owner(service=service_name(self.cgroup(pid), executable, command), process=process)
+        return Owner(service=service_name(path, executable, command), process=process, uid=uid)
+
+    def exists(self, pid: int) -> bool:
+        """Is there such a process?"""
+        try:
+            os.stat(f"{self._proc}/{pid}")  # noqa: PTH116
+        except OSError:
+            return False
+        return True
 
     def cgroup(self, pid: int) -> str:
         """The v2 cgroup's path of a process; '' when it is gone or has none."""
-        for line in _read(self._proc / str(pid) / "cgroup", limits.PROC_BYTES_MAX).splitlines():
+        for line in _read(f"{self._proc}/{pid}/cgroup", limits.PROC_BYTES_MAX).splitlines():
             if line.startswith("0::"):
                 return line[3:]
         return ""
@@ -159,6 +210,23 @@ class Processes:
                 break
         return found
 
+    def all_holders(self, inodes: frozenset[int], pids: list[int]) -> dict[int, list[int]]:
+        """Socket inode -> all of these processes that have it open, in their order, bounded."""
+        wanted = {f"socket:[{inode}]": inode for inode in inodes}
+        found: dict[int, list[int]] = {}
+        budget = limits.DESCRIPTORS_SCAN_MAX
+        for pid in pids[: limits.PROCESSES_SCAN_MAX]:
+            for target in self._descriptors(pid):
+                budget -= 1
+                inode = wanted.get(target, 0)
+                if inode:
+                    holders = found.setdefault(inode, [])
+                    if pid not in holders and len(holders) < limits.HOLDERS_MAX:
+                        holders.append(pid)
+            if budget <= 0:
+                break
+        return found
+
     def _descriptors(self, pid: int) -> Iterator[str]:
         directory = f"{self._proc}/{pid}/fd"
         try:
@@ -171,31 +239,36 @@ class Processes:
             except OSError:
                 continue
 
-    def _look(self, pid: int) -> tuple[Process | None, tuple[str, ...]]:
-        """The process for a person to read, and its real arguments, which stay inside."""
-        directory = self._proc / str(pid)
-        raw = _read(directory / "cmdline", limits.PROC_BYTES_MAX)
+    def _look(self, pid: int) -> tuple[Process | None, tuple[str, ...], int]:
+        """The process for a person to read; its real arguments and user, which stay inside."""
+        directory = f"{self._proc}/{pid}"
+        raw = _read(f"{directory}/cmdline", limits.PROC_BYTES_MAX)
         try:
-            executable = os.readlink(directory / "exe")  # noqa: PTH115
+            executable = os.readlink(f"{directory}/exe")  # noqa: PTH115
         except OSError:
             executable = ""
         if not raw and not executable:
-            return None, ()
+            return None, (), -1
         # A process that set its own title leaves one string padded with zeros.
         command = tuple(raw.rstrip("\0").split("\0")) if raw else ()
+        uid = self._uid(directory)
         process = Process(
             pid=pid,
             executable=clean_text(executable, COMMAND_CHARS_MAX),
             command=mask_command(command),
-            user=self._user(directory),
+            user=self._user(uid) if uid >= 0 else "",
         )
-        return process, command
+        return process, command, uid
 
-    def _user(self, directory: Path) -> str:
+    def _uid(self, directory: str) -> int:
+        """The effective user; -1 when it can't be told. Making itself not dumpable (prctl(2)) gives
+        root what lies in the directory, not the directory."""
         try:
-            uid = directory.stat().st_uid
+            return os.stat(directory).st_uid  # noqa: PTH116
         except OSError:
-            return ""
+            return -1
+
+    def _user(self, uid: int) -> str:
         if uid not in self._users:
             try:
                 name = pwd.getpwuid(uid).pw_name
@@ -207,9 +280,24 @@ class Processes:
         return self._users[uid]
 
 
+def started_ms(pid: int, proc: str = "/proc") -> int:
+    """When a process started (ms since the epoch); now when it can't be told. proc(5), field 22."""
+    now_ms = time.time_ns() // 1_000_000
+    # The name in parentheses may hold anything, so the fields are counted from its end.
+    fields = _read(f"{proc}/{pid}/stat", limits.PROC_BYTES_MAX).rpartition(")")[2].split()
+    if len(fields) < 20 or not fields[19].isdigit():
+        return now_ms
+    age_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+    return now_ms - age_ms + int(fields[19]) * 1_000 // _TICKS
+
+
+#: Ticks a second in /proc (USER_HZ).
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
 def _newest_first(pids: Iterable[int]) -> list[int]:
     """By age as far as ids tell: they grow up to a bound and then begin again at the bottom."""
-    words = _read(Path("/proc/loadavg"), limits.PROC_BYTES_MAX).split()
+    words = _read("/proc/loadavg", limits.PROC_BYTES_MAX).split()
     # Its last word is the id that was given last.
     last = int(words[-1]) if words and words[-1].isdigit() else 1 << 30
     return sorted(pids, key=lambda pid: (pid > last, -pid))
@@ -226,10 +314,20 @@ def cgroup2_mount(mountinfo: Path = Path("/proc/self/mountinfo")) -> Path | None
     return None
 
 
-def _read(path: Path, bytes_max: int) -> str:
+def _read(path: str | Path, bytes_max: int) -> str:
     """A /proc or cgroup file's text, cut; '' when it is gone or may not be read."""
+    # Thousands of small files are read: without a buffer in between that takes half the time.
     try:
-        with path.open("rb") as file:
-            return file.read(bytes_max).decode("utf-8", "replace")
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError):
         return ""
+    parts: list[bytes] = []
+    try:
+        while bytes_max > 0 and (part := os.read(file, bytes_max)):
+            parts.append(part)
+            bytes_max -= len(part)
+    except OSError:
+        pass  # it went away while it was read: what there was is an answer
+    finally:
+        os.close(file)
+    return b"".join(parts).decode("utf-8", "replace")

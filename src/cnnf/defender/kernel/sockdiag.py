@@ -10,7 +10,7 @@ from functools import partial
 
 from cnnf.defender.kernel.sockets import NETLINK_SOCK_DIAG, NetlinkSocket
 from cnnf.defender.netlink import inet_diag
-from cnnf.defender.netlink.errors import NetlinkError
+from cnnf.defender.netlink.errors import KernelRefused, NetlinkError
 from cnnf.defender.netlink.inet_diag import Socket
 from cnnf.defender.netlink.messages import NLMSG_DONE, NLMSG_ERROR, messages
 
@@ -104,7 +104,7 @@ class SocketOwner:
 
 
 class SocketTable:
-    """Dumps the TCP sockets of the namespace it was made in."""
+    """Dumps the sockets of the namespace it was made in."""
 
     def __init__(self) -> None:
         self._netlink = NetlinkSocket(NETLINK_SOCK_DIAG)
@@ -114,18 +114,27 @@ class SocketTable:
         self._netlink.close()
 
     def listeners(self) -> list[Socket]:
-        """Every listening socket. Raises NetlinkError, OSError."""
+        """Every listening TCP socket. Raises NetlinkError, OSError."""
         return self._dump(1 << inet_diag.TCP_LISTEN)
+
+    def bound(self) -> list[Socket]:
+        """Every UDP socket that takes datagrams from anybody; none where the kernel can't tell
+        (no udp_diag). Raises NetlinkError, OSError."""
+        try:
+            found = self._dump(1 << inet_diag.TCP_CLOSE, inet_diag.UDP)
+        except KernelRefused:
+            return []
+        return [sock for sock in found if sock.source_port and not sock.port]
 
     def living(self) -> list[Socket]:
         """Every connection that is being made or on which data can still pass one way, each end
         that is here. Raises NetlinkError, OSError."""
         return self._dump(inet_diag.LIVING)
 
-    def _dump(self, states: int) -> list[Socket]:
+    def _dump(self, states: int, protocol: int = inet_diag.TCP) -> list[Socket]:
         sockets: list[Socket] = []
         for family in (inet_diag.AF_INET, inet_diag.AF_INET6):
-            request = partial(inet_diag.dump, family=family, states=states)
+            request = partial(inet_diag.dump, family=family, states=states, protocol=protocol)
             payloads = self._netlink.whole("inet_diag", request)
             sockets += map(inet_diag.decode_socket, payloads)
         return sockets

@@ -22,7 +22,7 @@ SOCK_DESTROY = 21
 AF_INET, AF_INET6 = 2, 10
 TCP, UDP = 6, 17
 
-TCP_ESTABLISHED, TCP_SYN_SENT, TCP_LISTEN = 1, 2, 10
+TCP_ESTABLISHED, TCP_SYN_SENT, TCP_CLOSE, TCP_LISTEN = 1, 2, 7, 10
 _SYN_RECV, _FIN_WAIT1, _FIN_WAIT2, _CLOSE_WAIT = 3, 4, 5, 8
 
 #: States (as a bit mask) in which a connection is being made or data can still pass one way.
@@ -36,6 +36,7 @@ LIVING = (
 )
 
 _ATTR_REQUEST_BYTECODE = 1
+_ATTR_V6_ONLY = 11
 _ATTR_CGROUP_ID = 21
 _NO_COOKIE = b"\xff" * 8
 _ATTR = struct.Struct("=HH")
@@ -58,7 +59,7 @@ class Socket(NamedTuple):
     """A TCP (or UDP) socket. Addresses are packed (4 or 16 bytes); `cgroup` is 0 when unknown.
 
     `device` is the interface it is bound to, 0 for none. `cookie` is a number that no other socket
-    has until the machine starts anew; 0 is none.
+    has until the machine starts anew; 0 is none. `v6_only`: a listener on `::` does not take IPv4.
     """
 
     state: int
@@ -71,6 +72,7 @@ class Socket(NamedTuple):
     cgroup: int
     device: int = 0
     cookie: int = 0
+    v6_only: bool = False
 
 
 def _request(
@@ -142,7 +144,10 @@ def destroy(sequence: int, target: Socket, protocol: int = TCP) -> bytes:
 
 
 def dump(sequence: int, family: int, states: int, protocol: int = TCP) -> bytes:
-    """Ask for every socket of a family in one of `states` (a bit mask of 1 << state)."""
+    """Ask for every socket of a family in one of `states` (a bit mask of 1 << state).
+
+    A UDP socket that is bound but connected to nobody is in TCP_CLOSE.
+    """
     body = _request(family, states, b"", 0, b"", 0, 0, protocol=protocol)
     return message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, sequence, body)
 
@@ -164,13 +169,15 @@ def decode_socket(payload: bytes) -> Socket:
     device, cookie, cookie_high = _BOUND.unpack_from(payload, 40)
     _, _, _, uid, inode = _TAIL.unpack_from(payload, 52)
     length = 4 if family == AF_INET else 16
-    cgroup, at, end = 0, _MESSAGE_LENGTH, len(payload)
+    cgroup, v6_only, at, end = 0, False, _MESSAGE_LENGTH, len(payload)
     while at + 4 <= end:
         size, kind = _ATTR.unpack_from(payload, at)
         if size < 4 or at + size > end:
             raise Truncated(f"inet_diag: attribute {kind} at {at} says {size} bytes")
         if kind == _ATTR_CGROUP_ID and size == 12:
             (cgroup,) = _CGROUP_ID.unpack_from(payload, at + 4)
+        elif kind == _ATTR_V6_ONLY and size == 5:
+            v6_only = payload[at + 4] != 0
         at += (size + 3) & ~3
     return Socket(
         state,
@@ -183,4 +190,5 @@ def decode_socket(payload: bytes) -> Socket:
         cgroup,
         device,
         cookie | cookie_high << 32,
+        v6_only,
     )

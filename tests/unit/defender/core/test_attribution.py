@@ -7,6 +7,7 @@ import pytest
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.attribution import (
     Ends,
+    Listener,
     Listeners,
     Owner,
     Sighting,
@@ -33,7 +34,7 @@ HOST, GATEWAY, FRONT, CART, NEW = (
 )
 CURL = Process(pid=700, executable="/usr/bin/curl")
 BACKUP = Owner("service:backup", "curl", CURL)
-FORWARDER = Owner("service:docker", "docker-proxy", None)
+FORWARDER = Owner("service:docker", "docker-proxy", None, forwards=True)
 SSH = Owner("service:ssh", "sshd", None)
 REDIS = Owner("service:redis", "redis-server", None)
 
@@ -50,10 +51,11 @@ def around() -> Surroundings:
         host_addresses=frozenset(map(packed, (HOST, GATEWAY, "2001:db8::10"))),
         listeners=Listeners(
             [
-                (packed("0.0.0.0"), 22, SSH),
-                (packed("127.0.0.1"), 6379, REDIS),
-                (packed("0.0.0.0"), 8080, FORWARDER),
-                (packed("::"), 9100, Owner("service:exporter", "exporter", None)),
+                Listener(packed("0.0.0.0"), 22, SSH),
+                Listener(packed("127.0.0.1"), 6379, REDIS),
+                Listener(packed("0.0.0.0"), 8080, FORWARDER),
+                Listener(packed("::"), 9100, Owner("service:exporter", "exporter", None)),
+                Listener(packed("0.0.0.0"), 514, Owner("service:log", "logd", None), "udp"),
             ]
         ),
         owners={
@@ -62,6 +64,8 @@ def around() -> Surroundings:
             (5, 800): FORWARDER,
             (5, 0): FORWARDER,
             (6, 900): Owner("", "x", CURL),
+            (7, 1): Owner("", "", None, forwards=True),
+            (7, 2): Owner("service:docker-proxy", "docker-proxy", CURL),
         },
     )
 
@@ -160,7 +164,9 @@ UDP_CASES = [
          (HOST, "service:backup"), ("203.0.113.7", ""), 123, CURL),
     Case("counted by cgroup alone", sighting("", CART, 53, owner=(9, 0), protocol="udp"),
          ("", "service:backup"), (CART, "cart"), 53, CURL),
-    # Listeners are those of TCP: who answers here by UDP is not known, and not guessed.
+    Case("to a service by UDP", sighting("203.0.113.7", HOST, 514, protocol="udp"),
+         ("203.0.113.7", ""), (HOST, "service:log"), 514),
+    # Who listens by TCP says nothing about UDP.
     Case("to a port of the host that a TCP service has",
          sighting("203.0.113.7", HOST, 22, protocol="udp"), ("203.0.113.7", ""), (HOST, ""), 22),
     Case("to a port of the host that is published for TCP",
@@ -188,9 +194,18 @@ def test_a_forwarders_second_leg_is_the_first_ones_other_half(around: Surroundin
     assert attribute(sighting(GATEWAY, FRONT, 80, owner=(5, 800)), around) is None
     # Counted by the kernel there is only its cgroup.
     assert attribute(sighting("", FRONT, 80, owner=(5, 0)), around) is None
-    # Its socket may be gone before its process is found: then its listener tells.
+    # Its process may be gone before it is found: then it is known by where it comes from.
+    assert attribute(sighting(GATEWAY, FRONT, 80, owner=(7, 1)), around) is None
+    # Its socket may be gone before it is found: then its listener tells.
     assert attribute(sighting(GATEWAY, FRONT, 80), around) is None
     assert attribute(sighting(GATEWAY, FRONT, 80, owner=(77, 1)), around) is None
+
+
+def test_nobody_hides_by_the_forwarders_name(around: Surroundings) -> None:
+    for owner in ((7, 2), (6, 900)):
+        found = attribute(sighting(HOST, FRONT, 80, owner=owner), around)
+        assert isinstance(found, Ends)
+        assert found.destination.instance == "front"
 
 
 def test_a_service_that_meets_a_published_container_itself_is_no_forwarder(
@@ -257,10 +272,10 @@ def test_listeners_prefer_the_exact_address_then_their_family() -> None:
     exact, four, six = (Owner(name, name, None) for name in ("exact", "four", "six"))
     listeners = Listeners(
         [
-            (packed(HOST), 80, exact),
-            (packed("0.0.0.0"), 80, four),
-            (packed("::"), 80, six),
-            (packed("::ffff:127.0.0.1"), 81, exact),
+            Listener(packed(HOST), 80, exact),
+            Listener(packed("0.0.0.0"), 80, four),
+            Listener(packed("::"), 80, six),
+            Listener(packed("::ffff:127.0.0.1"), 81, exact),
         ]
     )
     assert listeners.find(packed(HOST), 80) is exact
@@ -270,8 +285,45 @@ def test_listeners_prefer_the_exact_address_then_their_family() -> None:
     assert listeners.find(packed("127.0.0.1"), 82) is None
     assert list(listeners.at(80)) == [exact, four, six]
     assert list(listeners.at(82)) == []
-    only_four = Listeners([(packed("0.0.0.0"), 80, four)])
+    only_four = Listeners([Listener(packed("0.0.0.0"), 80, four)])
     assert only_four.find(packed("::1"), 80) is None
+    only_six = Listeners([Listener(packed("::"), 80, six, v6_only=True)])
+    assert only_six.find(packed("127.0.0.1"), 80) is None
+    assert only_six.find(packed("::1"), 80) is six
+
+
+def test_a_place_that_services_share_is_nobodys() -> None:
+    one, other = (Owner(name, name, None) for name in ("one", "other"))
+    shared = Listeners(
+        [Listener(packed(HOST), 80, owner) for owner in (one, other)]
+        + [Listener(packed("0.0.0.0"), 81, one)] * 2
+    )
+    found = shared.find(packed(HOST), 80)
+    assert found is not None
+    assert not found.instance
+    assert shared.find(packed(HOST), 81) is one
+
+
+def test_families_with_different_listeners_are_told_apart() -> None:
+    four, six, same = (Owner(name, name, None) for name in ("four", "six", "same"))
+    own = [packed(HOST), packed("2001:db8::10"), packed("2001:db8::11")]
+    listeners = Listeners(
+        [
+            Listener(packed("0.0.0.0"), 80, four),
+            Listener(packed("::"), 80, six, v6_only=True),
+            Listener(packed("2001:db8::11"), 80, same),
+            Listener(packed("0.0.0.0"), 81, same),
+            Listener(packed("::"), 81, same),
+            Listener(packed("0.0.0.0"), 82, four, "udp"),
+        ]
+    )
+    assert sorted(listeners.entries(own)) == [
+        (80, packed("0.0.0.0"), four),
+        (80, packed("::1"), six),
+        (80, packed("2001:db8::10"), six),
+        (80, packed("2001:db8::11"), same),
+        (81, packed("0.0.0.0"), same),
+    ]
 
 
 LIMITED, CONTAINERS, HOSTS = Scopes(), Scopes(containers=True), Scopes(hosts=True)
