@@ -232,8 +232,8 @@ class _Pods:
         """The pod in full; None where it can't be understood, which is reported."""
         name = "?"
         try:
+            name = _title(decode(raw, Described, "pod"))
             described: PodObject = decode(raw, PodObject, "pod")
-            name = _title(described)
             owner = await self._owner(described)
             made = workload(owner, described.metadata.name)
             pod = pod_from(described, made, self._cluster)
@@ -270,7 +270,7 @@ class _Pods:
         return controller_of(owners_of(described.metadata))
 
 
-def _title(pod: PodObject) -> str:
+def _title(pod: PodObject | Described) -> str:
     return clean_text(f"{pod.metadata.namespace}/{pod.metadata.name}", 200)
 
 

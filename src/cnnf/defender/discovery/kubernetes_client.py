@@ -81,18 +81,21 @@ class KubernetesClient:
         timeout = httpx.Timeout(
             limits.ANSWER_TIMEOUT_S, connect=limits.CONNECT_TIMEOUT_S, read=patience_s
         )
+        begun = False
         try:
             async with self._client.stream(
                 "GET", path, params=query, headers=headers, timeout=timeout
             ) as response:
                 if response.status_code != httpx.codes.OK:
                     raise _refusal(response.status_code, await _body(response, path, 65_536), path)
+                begun = True
                 yield response
         except httpx.TimeoutException as error:
             raise self._silent(path) from error
-        except httpx.RemoteProtocolError as error:
-            raise BadAnswer(f"GET {path}: {clean_text(str(error), 200)}") from error
         except httpx.TransportError as error:
+            # What begins well and breaks off is a lost connection, not a server that errs.
+            if isinstance(error, httpx.RemoteProtocolError) and not begun:
+                raise BadAnswer(f"GET {path}: {clean_text(str(error), 200)}") from error
             told = clean_text(str(error) or type(error).__name__, 200)
             raise EngineUnreachable(
                 f"the Kubernetes API at {self._access.url} can't be reached: {told}",
