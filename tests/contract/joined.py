@@ -18,15 +18,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from cnnf.cli.client import Client
-from cnnf.protocol.codec import CONTENT_TYPE, decode_json, encode_batch
+from cnnf.protocol.codec import CONTENT_TYPE, decode_json, encode_batch, encode_json
+from cnnf.protocol.directory import decode_answers
 from cnnf.protocol.messages import (
     Ack,
+    Answers,
     Batch,
     Flow,
     Gap,
     HostInfo,
     Instance,
+    Question,
     Settings,
+    Sought,
 )
 
 
@@ -121,17 +125,40 @@ class Joined:
     @contextmanager
     def listen(self) -> Iterator[Iterator[Settings]]:
         """The settings, as they come."""
+        with self.stream() as events:
+            yield (decode_json(data, Settings) for event, data in events if event == "settings")
+
+    @contextmanager
+    def stream(self) -> Iterator[Iterator[tuple[str, str]]]:
+        """Everything that is streamed: event and data."""
         with self.http.stream("GET", "/defender/v1/stream") as answer:
             assert answer.status_code == 200
-            yield (
-                decode_json(line.removeprefix("data: "), Settings)
-                for line in answer.iter_lines()
-                if line.startswith("data: ")
-            )
+            yield _events(answer.iter_lines())
+
+    def ask(self, *sought: Sought) -> Answers:
+        """Ask the directory; it has to answer."""
+        answer = self.question(encode_json(Question(sought=list(sought))))
+        assert answer.status_code == 200, answer.text
+        return decode_answers(answer.content)
+
+    def question(self, body: bytes) -> httpx.Response:
+        """Ask the directory with these bytes."""
+        return self.http.post(
+            "/defender/v1/directory", content=body, headers={"Content-Type": "application/json"}
+        )
 
     def close(self) -> None:
         """Hang up."""
         self.http.close()
+
+
+def _events(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
+    name = ""
+    for line in lines:
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield name, line.removeprefix("data: ")
 
 
 def now_ms() -> int:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from cnnf.console import credentials, limits
 from cnnf.console.api import applications, radar
+from cnnf.console.api.directory_feed import DirectoryFeed
 from cnnf.console.api.events_feed import EventsFeed
 from cnnf.console.api.peer import PeerProtocol
 from cnnf.console.api.radar_feed import RadarFeeds
@@ -170,6 +171,7 @@ async def _serve(
             asyncio.create_task(servers[0].serve([people.socket])),
             asyncio.create_task(servers[1].serve([defenders.socket])),
             asyncio.create_task(_keep_house(services, stopping)),
+            asyncio.create_task(services.directory.run(stopping)),
         ]
         waiting = asyncio.create_task(_started(servers))
         await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -231,6 +233,7 @@ async def _open_services(
             radar=RadarFeeds(compute, stopping),
             events=EventsFeed(flows, stopping),
             settings=settings,
+            directory=DirectoryFeed(flows.directory, settings),
             url=urls[0],
             defender_url=urls[1],
             stopping=stopping,

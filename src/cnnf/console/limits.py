@@ -111,21 +111,20 @@ DIRECTORY_FORMER_MS = 26 * HOUR_MS
 DIRECTORY_FORMER_MAX = 1_000
 #: Addresses whose parsed form is kept, at 300 bytes each.
 ADDRESSES_PARSED_MAX = 65_536
-#: Candidates of one answer, most hosts have fewer services and apps; beyond it the answer says that
-#: there are more. At 300 bytes each 38 KB.
-ANSWER_CANDIDATES_MAX = 128
-#: What one question may ask: with answers of 300 bytes 300 KB. A longer one is refused.
-QUESTION_SOUGHT_MAX = 1_000
-#: Bytes of a question: 1,000 at 60 to 120 bytes each. A longer one is refused.
+#: Bytes of a question: 1,000 ends at 60 to 120 bytes each. A longer one is refused.
 QUESTION_BYTES_MAX = 256 * 1024
+#: Bytes of the answers to one question, half of what a Defender takes; those that do not fit are
+#: left out, and asked for again. Most are 300 bytes, the longest possible 4 MB.
+ANSWERS_BYTES_MAX = 8 * 1024 * 1024
 #: Addresses that the Console remembers a Defender to hold answers of (as many as a Defender keeps),
 #: and all Defenders together, at 200 bytes each 400 MB. Beyond it the asker's oldest are called
 #: stale, as if they had changed.
 HELD_MAX = 20_000
 HELD_ALL_MAX = 2_000_000
-#: Stale addresses of one message, and so many that wait for a Defender; beyond it everything it
-#: holds is called stale.
+#: Stale addresses that wait for one Defender; beyond it everything it holds is called stale.
 STALE_ADDRESSES_MAX = 4_096
+#: Messages that wait on one Defender's stream; beyond it the same.
+STALE_QUEUE_MAX = 16
 #: Seconds between two looks for what has become stale: changes in between are told at once.
 STALE_EVERY_S = 0.5
 

@@ -173,6 +173,7 @@ async def remove_defender(account: Admin, use: Use, defender: Id) -> None:
     if name is None:
         raise _unknown()
     use.liveness.removed(defender)
+    use.directory.removed(defender)
     use.radar.touch()
     log.info("Defender removed", defender=defender, host=name)
 

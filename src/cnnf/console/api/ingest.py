@@ -1,4 +1,4 @@
-"""The Defender listener: batches in, settings out. Mutual TLS, and nothing else is served here."""
+"""The Defender listener: batches in, settings and answers out. Mutual TLS; identity by it alone."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,12 +9,14 @@ from cnnf.console.api import sse
 from cnnf.console.api.auth import Use
 from cnnf.console.api.identity import defender_of
 from cnnf.console.api.services import Services, now_ms
+from cnnf.console.core import questions
 from cnnf.console.core.decisions import check_flows
 from cnnf.console.store import defenders
 from cnnf.protocol.codec import CONTENT_TYPE, decode_batch, encode_json
 from cnnf.protocol.messages import Ack, Batch
 
 router = APIRouter(prefix="/defender/v1")
+JSON = "application/json"
 
 
 def _decode(data: bytes) -> Batch:
@@ -47,9 +49,20 @@ async def take_batch(request: Request, use: Use) -> Response:
     return Response(encode_json(ack), media_type="application/json")
 
 
+@router.post("/directory")
+async def answer_question(request: Request, use: Use) -> Response:
+    """Who stands at these ends elsewhere: a `Question` as JSON, answered by `Answers`."""
+    id_ = await defender_of(request, use)
+    if request.headers.get("content-type", "").partition(";")[0].strip() != JSON:
+        raise HTTPException(415, f"send {JSON}")
+    question = questions.read(await request.body())
+    return Response(use.directory.ask(id_, question), media_type=JSON)
+
+
 @router.get("/stream")
 async def stream_settings(request: Request, use: Use) -> Response:
-    """The settings as server-sent events: those in force at once, then every change."""
+    """The settings as server-sent events, those in force at once, then every change; and what of
+    the answers that this Defender holds has become stale."""
     id_ = await defender_of(request, use)
     use.settings.check()
     return sse.response(_listen(id_, use))
@@ -62,7 +75,8 @@ async def _listen(id_: str, use: Services) -> AsyncIterator[bytes]:
         # Who was removed since it was let in was removed before its stream could be ended.
         if await use.database.read(lambda c: defenders.certificates(c, id_)) is None:
             return
-        async for data in sse.until(ended, use.settings.stream()):
+        stale = use.directory.opened(id_)
+        async for data in sse.until(ended, use.settings.stream(id_, stale)):
             yield data
     finally:
         use.liveness.closed(id_, ended)

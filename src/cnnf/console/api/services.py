@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from cnnf.console import limits
+from cnnf.console.api.directory_feed import DirectoryFeed
 from cnnf.console.api.events_feed import EventsFeed
 from cnnf.console.api.radar_feed import RadarFeeds
 from cnnf.console.api.settings_feed import SettingsFeed
@@ -68,6 +69,7 @@ class Services:
         radar: RadarFeeds,
         events: EventsFeed,
         settings: SettingsFeed,
+        directory: DirectoryFeed,
         url: str,
         defender_url: str,
         stopping: asyncio.Event,
@@ -79,6 +81,7 @@ class Services:
         self.radar = radar
         self.events = events
         self.settings = settings
+        self.directory = directory
         #: Where people and joining Defenders reach this Console, and where Defenders do then.
         self.url = url
         self.defender_url = defender_url

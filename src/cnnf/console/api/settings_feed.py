@@ -1,4 +1,5 @@
-"""The settings, streamed to every Defender: the newest whole, at once and at every change."""
+"""What is streamed to Defenders: the settings, the newest whole, at once and at every change; and
+which of the answers that one holds have become stale."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -7,7 +8,9 @@ from cnnf.console import limits
 from cnnf.console.api import sse
 from cnnf.console.errors import StreamsExhausted
 from cnnf.protocol.codec import encode_json
-from cnnf.protocol.messages import Settings
+from cnnf.protocol.messages import Settings, Stale
+
+_Queue = asyncio.Queue[Settings | Stale]
 
 
 class SettingsFeed:
@@ -16,7 +19,8 @@ class SettingsFeed:
     def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
         self.settings = settings
         self._stopping = stopping
-        self._readers: set[asyncio.Queue[Settings]] = set()
+        self._readers: dict[_Queue, str] = {}
+        self._listening: dict[str, set[_Queue]] = {}
 
     def publish(self, settings: Settings) -> None:
         """New settings are in force; older ones are never sent after newer ones."""
@@ -25,26 +29,56 @@ class SettingsFeed:
         self.settings = settings
         for queue in self._readers:
             # Only the newest matters: what a slow reader has not taken yet is replaced.
-            while not queue.empty():
-                queue.get_nowait()
+            for item in _drained(queue):
+                if isinstance(item, Stale):
+                    queue.put_nowait(item)
             queue.put_nowait(settings)
+
+    def listens(self, defender: str) -> bool:
+        """Has this Defender a stream open?"""
+        return defender in self._listening
+
+    def tell(self, defender: str, stale: Stale) -> None:
+        """Send it on the Defender's streams; one that is too slow is told that everything is."""
+        for queue in self._listening.get(defender, ()):
+            if queue.qsize() >= limits.STALE_QUEUE_MAX:
+                for item in _drained(queue):
+                    if isinstance(item, Settings):
+                        queue.put_nowait(item)
+                stale = Stale(generation=stale.generation, everything=True)
+            queue.put_nowait(stale)
 
     def check(self) -> None:
         """Raises StreamsExhausted when no more streams are taken."""
         if len(self._readers) >= limits.DEFENDER_STREAMS_MAX:
             raise StreamsExhausted(f"{len(self._readers)} Defenders listen; that is the most")
 
-    async def stream(self) -> AsyncGenerator[bytes]:
-        """The stream's bytes; ends when the Console stops."""
-        queue: asyncio.Queue[Settings] = asyncio.Queue()
-        self._readers.add(queue)
+    async def stream(self, defender: str, first: Stale | None = None) -> AsyncGenerator[bytes]:
+        """The stream's bytes, `first` after the settings; ends when the Console stops."""
+        queue: _Queue = asyncio.Queue()
+        self._readers[queue] = defender
+        self._listening.setdefault(defender, set()).add(queue)
         queue.put_nowait(self.settings)
+        if first is not None:
+            queue.put_nowait(first)
         try:
             while not self._stopping.is_set():
                 item = await sse.first_of(self._stopping, queue, limits.KEEPALIVE_DEFENDER_S)
                 if item is not None:
-                    yield sse.event("settings", encode_json(item), str(item.generation))
+                    name = "stale" if isinstance(item, Stale) else "settings"
+                    yield sse.event(name, encode_json(item), str(item.generation))
                 elif not self._stopping.is_set():
                     yield sse.KEEPALIVE
         finally:
-            self._readers.discard(queue)
+            del self._readers[queue]
+            streams = self._listening[defender]
+            streams.discard(queue)
+            if not streams:
+                del self._listening[defender]
+
+
+def _drained(queue: _Queue) -> list[Settings | Stale]:
+    items = []
+    while not queue.empty():
+        items.append(queue.get_nowait())
+    return items

@@ -8,15 +8,17 @@ looks names up from the writer's.
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
 
 from cnnf.console import limits
 from cnnf.console.core import hosts, nodes
 from cnnf.console.core.hosts import Host
 from cnnf.console.core.nodes import Node
+from cnnf.console.core.public import widened
 from cnnf.console.core.residents import HostNet, Interned, Port, Resident, Tenancy, at
-from cnnf.policy.addresses import Address, parse_address
+from cnnf.policy.addresses import Address, Network, is_internet, parse_address
+from cnnf.protocol.limits import CANDIDATES_TOLD_MAX, PUBLIC_MAX
 from cnnf.protocol.messages import Answer, Batch, HostInfo, Instance, Known, Sought
 
 
@@ -56,6 +58,7 @@ class Directory:
         #: (version, prefix length) -> routed network's number -> the Defenders that have it.
         self._networks: dict[tuple[int, int], dict[int, tuple[str, ...]]] = {}
         self._stale: set[str] = set()
+        self._public: tuple[str, ...] | None = None
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -131,6 +134,7 @@ class Directory:
             if _is_reachable(one) and not _inside(one, networks, routed=False)
         }
         renamed = info.name != host.name
+        self._public = None
         for address in host.addresses - addresses:
             self._disown(address, host.defender)
         for address in addresses - host.addresses:
@@ -259,8 +263,19 @@ class Directory:
 
     # -- look-ups --------------------------------------------------------------------------------
 
-    def __contains__(self, defender: str) -> bool:
-        return defender in self._hosts
+    @property
+    def public(self) -> tuple[str, ...]:
+        """Addresses on the internet that protected hosts have, as networks; wider ones when they
+        are many."""
+        public = self._public
+        if public is None:
+            narrow: list[Network] = [ip_network(one) for one in list(self._owners)]
+            for (version, length), by_number in self._networks.items():
+                kind = IPv4Network if version == 4 else IPv6Network
+                narrow += [kind((number, length)) for number in list(by_number)]
+            inside = [one for one in narrow if is_internet(one.network_address)]
+            public = self._public = tuple(map(str, widened(inside, PUBLIC_MAX)))
+        return public
 
     def host_node(self, defender: str) -> Node:
         """The node of this Defender's host."""
@@ -271,6 +286,19 @@ class Directory:
         """Until when this Defender has told who lives on its host (ms, its clock)."""
         host = self._hosts.get(defender)
         return host.told_at if host else 0
+
+    def is_own(self, defender: str, address: str) -> bool:
+        """Is it an address of this Defender's own host, or of one of its containers?"""
+        host = self._hosts.get(defender)
+        text = _text(address)
+        if host is None:
+            return False
+        net = self.own_network(defender, address)
+        return (
+            text in host.addresses
+            or (net is not None and not net.routed)
+            or any(one.defender == defender for one in self._routed.get(text, ()))
+        )
 
     def own_network(self, defender: str, address: str) -> HostNet | None:
         """The network of containers of this Defender's host that the address lies in."""
@@ -316,7 +344,7 @@ class Directory:
         residents: tuple[Known, ...] = ()
         if place is not None:
             residents = self._candidates(place, text, sought)
-        most = limits.ANSWER_CANDIDATES_MAX
+        most = CANDIDATES_TOLD_MAX
         return Answer(
             address=sought.address,
             port=sought.port,

@@ -3,8 +3,8 @@
 Changed by the directory only; what is looked up are tuples that are replaced as a whole.
 """
 
-from cnnf.console import limits
 from cnnf.console.core.residents import HostNet, Identity, Opening, Port, Resident, Tenancy
+from cnnf.protocol.limits import CANDIDATES_TOLD_MAX
 from cnnf.protocol.messages import HostNetwork, Known
 
 
@@ -107,7 +107,7 @@ class Host:
                 if tenancy.behind:
                     identity = tenancy.resident.identity
                     seen.setdefault(id(identity), identity)
-                    if len(seen) > limits.ANSWER_CANDIDATES_MAX:
+                    if len(seen) > CANDIDATES_TOLD_MAX:
                         break
             behind = self._behind = tuple(map(self.known, seen.values()))
         return behind
