@@ -95,12 +95,20 @@ def veth(left: Namespace, left_name: str, right: Namespace, right_name: str) -> 
     right.run("ip", "link", "set", right_name, "up")
 
 
-def remove_stale() -> None:
-    """Remove namespaces of test runs that were killed: those whose process is gone."""
+def remove_stale(gone: int = 0) -> None:
+    """Remove namespaces of test runs that were killed: those whose process is gone.
+
+    `gone` is one that has ended although it may still be listed.
+    """
     for entry in list(_PLACE.iterdir()) if _PLACE.is_dir() else []:
         match = _OURS.match(entry.name)
-        if match and not Path(f"/proc/{match['pid']}").exists():
+        if match and has_ended(int(match["pid"]), gone):
             _delete(entry.name)
+
+
+def has_ended(pid: int, gone: int = 0) -> bool:
+    """Is the process over? `gone` is known to be."""
+    return pid == gone or not Path(f"/proc/{pid}").exists()
 
 
 def can_make() -> bool:

@@ -1,0 +1,1 @@
+"""Several hosts at once: what is on Radar is what was really connected, under the right names."""
