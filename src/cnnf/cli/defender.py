@@ -65,6 +65,34 @@ FailsafePorts = Annotated[
     ),
 ]
 DockerSocket = Annotated[Path, typer.Option(help="The Docker Engine's socket.")]
+CriSockets = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--cri-socket",
+        help="A socket of containerd or CRI-O; may be given repeatedly. Without it: those of "
+        "containerd, CRI-O and k3s at their usual places.",
+    ),
+]
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option(
+        help="How to reach the Kubernetes API. Within a pod its service account is used without it."
+    ),
+]
+Node = Annotated[
+    str,
+    typer.Option(
+        envvar="CNNF_NODE",
+        help="This host's name in its Kubernetes cluster; empty: its host name in small letters.",
+    ),
+]
+Cluster = Annotated[
+    str,
+    typer.Option(
+        envvar="CNNF_CLUSTER",
+        help="What this host's cluster is called; empty: as kubeadm or a provider's labels say.",
+    ),
+]
 SpoolMebibytes = Annotated[
     int,
     typer.Option(
@@ -90,6 +118,10 @@ def run(
     failsafe_port: FailsafePorts = None,
     loop: Loop = "auto",
     docker_socket: DockerSocket = Path("/var/run/docker.sock"),
+    cri_socket: CriSockets = None,
+    kubeconfig: Kubeconfig = None,
+    node: Node = "",
+    cluster: Cluster = "",
     host_name: HostName = "",
     spool_mb: SpoolMebibytes = 512,
 ) -> None:
@@ -99,6 +131,7 @@ def run(
     log_to_stderr()
     # Imported late: `cnnf --help` need not load the kernel's adapters.
     from cnnf.defender.daemon import Defender
+    from cnnf.defender.discovery.cri import DEFAULT_SOCKETS
     from cnnf.defender.kernel.errors import KernelError
     from cnnf.defender.kernel.privileges import confine_daemon
     from cnnf.defender.link.errors import LinkError
@@ -117,6 +150,10 @@ def run(
         failsafe_ports=tuple(failsafe_port) if failsafe_port else DEFAULT_FAILSAFE,
         loop=parse_loop(loop),
         docker_socket=docker_socket,
+        cri_sockets=tuple(cri_socket) if cri_socket else DEFAULT_SOCKETS,
+        kubeconfig=kubeconfig,
+        node=node,
+        cluster=cluster,
         networks=parse_networks(container_network),
         host_name=host_name,
         spool_bytes=spool_mb * 2**20,

@@ -14,14 +14,18 @@ import typer
 
 from cnnf.cli.client import Client
 from cnnf.cli.defender import (
+    Cluster,
+    CriSockets,
     DockerSocket,
     FailClosed,
     FailsafePorts,
     HostName,
+    Kubeconfig,
     LogGroup,
     Loop,
     MarkMask,
     Networks,
+    Node,
     PolicyFile,
     Queue,
     Queues,
@@ -77,6 +81,10 @@ def up(
     failsafe_port: FailsafePorts = None,
     loop: Loop = "auto",
     docker_socket: DockerSocket = Path("/var/run/docker.sock"),
+    cri_socket: CriSockets = None,
+    kubeconfig: Kubeconfig = None,
+    node: Node = "",
+    cluster: Cluster = "",
     host_name: HostName = "",
     spool_mb: SpoolMebibytes = 512,
 ) -> None:
@@ -110,7 +118,12 @@ def up(
             "--queue", str(queue), "--queues", str(queues), "--log-group", str(log_group),
             "--mark-mask", mark_mask, "--docker-socket", str(docker_socket),
             "--host-name", host_name, "--spool-mb", str(spool_mb),
+            "--node", node, "--cluster", cluster,
         ]  # fmt: skip
+        for path in cri_socket or ():
+            arguments += ["--cri-socket", str(path)]
+        if kubeconfig is not None:
+            arguments += ["--kubeconfig", str(kubeconfig)]
         for network in container_network or ():
             arguments += ["--container-network", network]
         if fail_closed:

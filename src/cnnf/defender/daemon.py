@@ -34,7 +34,7 @@ from cnnf.defender.core.marks import marks_at
 from cnnf.defender.core.observations import Looked, Report
 from cnnf.defender.core.plan import Plan, Scopes
 from cnnf.defender.delivery import Delivery
-from cnnf.defender.discovery.docker import DockerDiscovery
+from cnnf.defender.discoveries import discoveries
 from cnnf.defender.discovery.services import Cgroups, Processes, cgroup2_mount
 from cnnf.defender.enforcer import Enforcer
 from cnnf.defender.health import Health
@@ -198,7 +198,7 @@ class Defender:
     async def _start(self, compiled: Compiled | None) -> None:
         await self._delivery.open()
         self._spawn("settings", self._delivery.listen)
-        sources = self._sources()
+        sources = discoveries(self._options, self._residents.take)
         self._residents.start()
         self._residents.expect(sources)
         for name, work in sources.items():
@@ -276,12 +276,6 @@ class Defender:
             self._residents.stop()
 
     # --- what discovery tells
-
-    def _sources(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """Who tells of containers and pods, by name; each runs for ever."""
-        told = self._residents.take
-        docker = DockerDiscovery(partial(told, "docker"), self._options.docker_socket)
-        return {"docker": docker.run}
 
     async def _use_networks(self) -> None:
         await self._residents.filter_bridges()

@@ -6,6 +6,7 @@ import msgspec
 
 from cnnf.defender.core.limits import SPOOL_BYTES_DEFAULT
 from cnnf.defender.core.marks import DEFAULT_MASK
+from cnnf.defender.discovery.cri import DEFAULT_SOCKETS
 from cnnf.defender.discovery.docker import DEFAULT_SOCKET
 from cnnf.defender.kernel.footprint import RUN_DIRECTORY
 from cnnf.defender.kernel.loop_process import LoopKind
@@ -29,6 +30,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     policy: Path | None = None
     failsafe_ports: tuple[int, ...] = DEFAULT_FAILSAFE
     docker_socket: Path = DEFAULT_SOCKET
+    cri_sockets: tuple[Path, ...] = DEFAULT_SOCKETS
+    #: Where a cluster's API is, for a Defender that runs outside of a pod.
+    kubeconfig: Path | None = None
+    #: This host's name in the cluster, and the cluster's; empty: its host name, and as it says.
+    node: str = ""
+    cluster: str = ""
     networks: tuple[Network, ...] = ()
     host_name: str = ""
     #: Bytes of disk for what the Console has not acknowledged; 0: none.
