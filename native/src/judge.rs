@@ -27,7 +27,7 @@ pub enum Doubt {
     None,
     /// It matters who is there.
     Matters,
-    /// And some would be prevented.
+    /// And some would be prevented, others not.
     Grave,
 }
 
@@ -380,10 +380,10 @@ impl Judge {
         let found = self.outcomes(key, &[0]);
         let doubted = key.source == Who::Stranger || key.destination == Who::Stranger;
         let doubt = match doubted.then(|| self.outcomes(key, &[ANYONE])) {
-            Some(anyhow) if anyhow.several() => match anyhow.first[usize::from(PREVENT)] {
-                Some(_) => Doubt::Grave,
-                None => Doubt::Matters,
-            },
+            Some(anyhow) if anyhow.several() => {
+                let grave = anyhow.first[usize::from(PREVENT)].is_some() && anyhow.differ();
+                [Doubt::Matters, Doubt::Grave][usize::from(grave)]
+            }
             _ => Doubt::None,
         };
         let (effect, rule) = found.mildest();

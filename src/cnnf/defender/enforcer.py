@@ -274,7 +274,9 @@ class Enforcer:
             verdict = judge.decide(
                 hook, one.source, one.destination, one.port, one.protocol, one.cgroup, owner
             )
-            return str(verdict.rule) if verdict.effect == PREVENT else None
+            # Whoever is not known yet may be one that is let through.
+            refused = verdict.effect == PREVENT and not verdict.doubt
+            return str(verdict.rule) if refused else None
 
         found = cutting.survey(pids, udp=udp)
         decided = decide(found.rooms, found.tracked, prevented)

@@ -9,7 +9,17 @@ from cnnf.defender.core.attribution import Listeners, plain
 from cnnf.defender.core.containers import Container, as_instance
 from cnnf.defender.core.judge import Judge
 from cnnf.defender.core.judgement import Cause, Judgement, People, effect_name
-from cnnf.defender.core.observations import Cgroups, Endpoints, Looked, Report, Seen
+from cnnf.defender.core.limits import ORDER_PIECE_BYTES, ORDER_PIECES_MAX
+from cnnf.defender.core.observations import (
+    Cgroups,
+    Endpoints,
+    Looked,
+    Report,
+    Seen,
+    in_pieces,
+    size_of,
+)
+from cnnf.defender.core.peers import Change, Peers
 from cnnf.defender.core.plan import Scopes
 from cnnf.defender.core.tables import Tables
 from cnnf.defender.kernel.loops import Loops
@@ -23,8 +33,15 @@ _SERVICE = "service:"
 class Judging:
     """What the packet loops judge by, at any time."""
 
-    def __init__(self, book: AddressBook, services: LocalServices, host_name: str) -> None:
+    def __init__(
+        self,
+        book: AddressBook,
+        services: LocalServices,
+        host_name: str,
+        peers: Peers | None = None,
+    ) -> None:
         self._book = book
+        self._peers = Peers() if peers is None else peers
         self._services = services
         self._host_name = host_name
         self._judgement = Judgement(host_name)
@@ -135,27 +152,59 @@ class Judging:
         rehosted = people.host_addresses != self._sent_host
         if not (put or drop or moved or rehosted):
             return False
-        loops.tell(
-            Endpoints(
-                classes=self._judgement.new_classes(),
-                put=put,
-                drop=drop,
-                listeners=listeners if moved else None,
-                host_addresses=sorted(people.host_addresses) if rehosted else None,
-            )
+        order = Endpoints(
+            classes=self._judgement.new_classes(),
+            put=put,
+            drop=drop,
+            listeners=listeners if moved else None,
+            host_addresses=sorted(people.host_addresses) if rehosted else None,
         )
+        self._tell(loops, order)
         self._sent_addresses, self._sent_listeners = addresses, listeners
         self._sent_host = people.host_addresses
         return True
 
+    def tell_peers(self, loops: Loops, changes: list[Change]) -> bool:
+        """Tell who stands at ends elsewhere by now; True when what is remembered of one may not
+        hold any more. What was not known was not remembered where it matters."""
+        if not self._judgement.rules:
+            return False
+        last = {change.place: change.after for change in changes}
+        peers = [
+            (*place, self._judgement.crowd(who)) for place, who in last.items() if who is not None
+        ]
+        gone = [place for place, who in last.items() if who is None]
+        self._tell(loops, Endpoints(classes=self._judgement.new_classes(), peers=peers, gone=gone))
+        return any(self._outlives(change) for change in changes)
+
+    def tell_where_to_ask(self, loops: Loops) -> bool:
+        """Who is not known matters elsewhere by now."""
+        if self._judgement.rules:
+            loops.prepare(self.tables())
+        return self._judgement.rules > 0
+
+    def _outlives(self, change: Change) -> bool:
+        if change.before is None:
+            return False
+        after = None if change.after is None else self._judgement.crowd(change.after)
+        return self._judgement.crowd(change.before) != after
+
     def _send_classes(self, loops: Loops) -> None:
         classes = self._judgement.new_classes()
         if classes:
-            loops.tell(Endpoints(classes=classes))
+            self._tell(loops, Endpoints(classes=classes))
+
+    def _tell(self, loops: Loops, order: Endpoints) -> None:
+        """In pieces that a socket takes; what is too much for it goes as whole tables, by file."""
+        if size_of(order) > ORDER_PIECE_BYTES * ORDER_PIECES_MAX:
+            loops.prepare(self.tables())
+            return
+        for piece in in_pieces(order):
+            loops.tell(piece)
 
     def _people(self) -> People:
         listeners = {}
-        for port, address, owner in self._listeners.entries():
+        for port, address, owner in self._listeners.entries(self._host_addresses):
             identity = self._identity(owner.instance)
             if identity is not None:
                 listeners[port, address] = identity
@@ -173,6 +222,8 @@ class Judging:
             cgroups=cgroups,
             host_addresses=self._host_addresses,
             networks=self._book.networks,
+            peers=self._peers.crowds(),
+            doubtful=self._peers.doubtful,
         )
 
     def _identity(self, instance: str) -> Identity | None:

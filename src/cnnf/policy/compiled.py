@@ -93,6 +93,14 @@ class Compiled:
             self._by_identity[identity] = found
         return found
 
+    def by_identity(self) -> Selected:
+        """Every rule that an image, service or host object may select for somebody."""
+        found = NOTHING
+        for one, carried in zip(self._objects, self._carried, strict=True):
+            if one.kind in ("image", "service", "host"):
+                found |= carried
+        return found
+
     def selected_names(self, names: Iterable[str]) -> Selected:
         """What the dns objects select for somebody who is known by these names."""
         found = self._selectors.of_names(islice(names, limits.NAMES_MAX))

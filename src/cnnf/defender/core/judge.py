@@ -50,7 +50,7 @@ _NOBODY = (0,)
 _STRANGER = (-1,)
 _ANYONE = (ANYONE,)
 
-#: Nothing is doubted; it matters who is there; and some would be prevented.
+#: Nothing is doubted; it matters who is there; and some would be prevented, others not.
 CERTAIN, MATTERS, GRAVE = 0, 1, 2
 
 _Class = tuple[int, int]
@@ -271,8 +271,9 @@ class Judge:
         found = self._outcomes(
             _known_as(sources, _ANYONE), _known_as(destinations, _ANYONE), rules, subnets
         )
-        grave = any(one == PREVENT for one, _ in found)
-        doubt = CERTAIN if len(found) == 1 else GRAVE if grave else MATTERS
+        effects = {one for one, _ in found}
+        grave = PREVENT in effects and len(effects) > 1
+        doubt = GRAVE if grave else MATTERS if len(found) > 1 else CERTAIN
         return Verdict(effect, rule, unanimous, doubt)
 
     def _outcomes(

@@ -12,15 +12,28 @@ from ipaddress import ip_address
 import msgspec
 
 from cnnf.defender.core.limits import (
+    ADDRESS_CANDIDATES_MAX,
     CONTAINER_WAIT_MS,
     HOLD_FOR_RULES_MS,
     HOLD_MS,
     HOLDS_FOR_RULES_PER_SECOND_MAX,
     HOLDS_PER_SECOND_MAX,
+    PEERS_MAX,
+    STRANGER_DELAY_MS,
     TABLES_REMEMBERED_MAX,
 )
+from cnnf.defender.core.peers import Crowd
 from cnnf.defender.core.plan import Scopes
-from cnnf.defender.core.tables import ALERT, ALLOW, PREVENT, Tables, pack_rules
+from cnnf.defender.core.tables import (
+    ALERT,
+    ALLOW,
+    ANYONE,
+    PREVENT,
+    PeerList,
+    Place,
+    Tables,
+    pack_rules,
+)
 from cnnf.policy.addresses import Network
 from cnnf.policy.compiled import Compiled, compile_policy
 from cnnf.policy.endpoints import Identity
@@ -35,13 +48,16 @@ _Class = tuple[int, int]
 
 class People(msgspec.Struct, frozen=True, kw_only=True):
     """Who is here: by address (of containers), by (port, address or empty) where services listen,
-    and by the cgroup that names a service."""
+    and by the cgroup that names a service; and who is known to stand at ends elsewhere, with the
+    (first, last) addresses where somebody unknown may be one of them."""
 
     addresses: Mapping[bytes, list[Identity]] = {}
     listeners: Mapping[tuple[int, bytes], Identity] = {}
     cgroups: Mapping[int, Identity] = {}
     host_addresses: frozenset[bytes] = frozenset()
     networks: tuple[Network, ...] = ()
+    peers: Mapping[Place, Crowd] = {}
+    doubtful: list[tuple[bytes, bytes]] = []
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -65,6 +81,7 @@ class Judgement:
         self._classes: list[_Class] = []
         self._numbers: dict[_Class, int] = {}
         self._told = 0
+        self._crowds: dict[Crowd, list[int]] = {}
         self._rules: OrderedDict[int, tuple[Cause, ...]] = OrderedDict()
         self.change(Scopes())
 
@@ -100,6 +117,7 @@ class Judgement:
         self._scopes = scopes
         self._version += 1
         self._classes, self._numbers = [(0, 0)], {(0, 0): 0}
+        self._crowds.clear()
         self._rules[self._version] = tuple(
             Cause(rule.effect, f"rule:{rule.name}") for rule in self._compiled.rules
         )
@@ -127,6 +145,8 @@ class Judgement:
         ruled = self.rules > 0
         addresses = self.addresses(people.addresses) if ruled else {}
         listeners = self.listeners(people.listeners) if ruled else []
+        peers = self.peers(people.peers) if ruled else []
+        named = compiled.by_identity()
         cgroups = [(cgroup, self.candidate(who)) for cgroup, who in people.cgroups.items()]
         return Tables(
             version=self._version,
@@ -159,6 +179,11 @@ class Judgement:
             holds_per_second=(
                 HOLDS_FOR_RULES_PER_SECOND_MAX if self.asks_who else HOLDS_PER_SECOND_MAX
             ),
+            peers=peers,
+            by_name=(pack_rules(named.source), pack_rules(named.destination)),
+            # Where no rule names anybody it does not matter who somebody is.
+            private=people.doubtful if named.source | named.destination else [],
+            stranger_ms=STRANGER_DELAY_MS,
         )
 
     def candidate(self, identity: Identity) -> int:
@@ -173,6 +198,24 @@ class Judgement:
             address: sorted({self.candidate(who) for who in whos})
             for address, whos in people.items()
         }
+
+    def peers(self, people: Mapping[Place, Crowd]) -> PeerList:
+        """Who stands at ends elsewhere."""
+        return [(*place, self.crowd(crowd)) for place, crowd in people.items()]
+
+    def crowd(self, crowd: Crowd) -> list[int]:
+        """The candidates of everybody who may stand at an end elsewhere; nobody: whom only subnets
+        select. Of more than a loop takes the rest may be anyone."""
+        found = self._crowds.get(crowd)
+        if found is None:
+            found = sorted({self.candidate(who) for who in crowd.identities})
+            if crowd.more or len(found) > ADDRESS_CANDIDATES_MAX:
+                found = [*found[: ADDRESS_CANDIDATES_MAX - 1], ANYONE]
+            found = found or [0]
+            if len(self._crowds) >= PEERS_MAX:
+                self._crowds.clear()
+            self._crowds[crowd] = found
+        return found
 
     def listeners(
         self, people: Mapping[tuple[int, bytes], Identity]

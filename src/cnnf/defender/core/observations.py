@@ -5,7 +5,12 @@ version, so there is no version window; the codec checks form and bounds all the
 an array whose first element is its number (`tag`).
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import msgspec
+
+from cnnf.defender.core.limits import ORDER_PIECE_BYTES
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
@@ -102,6 +107,9 @@ class Endpoints(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 Order = Use | Prepare | Cgroups | Looked | Endpoints
 
+#: A number's bytes at most, as it is encoded.
+_NUMBER_BYTES = 9
+
 _encoder = msgspec.msgpack.Encoder()
 _report_decoder = msgspec.msgpack.Decoder(Report)
 _order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
@@ -120,3 +128,44 @@ def decode_report(data: bytes) -> Report:
 def decode_order(data: bytes) -> Order:
     """Raises msgspec.DecodeError when the record is no order."""
     return _order_decoder.decode(data)
+
+
+def in_pieces(order: Endpoints) -> Iterator[Endpoints]:
+    """The same in orders of `ORDER_PIECE_BYTES` each, classes first since the rest names them.
+
+    What replaces all there was before is not cut: listeners, and the host's addresses.
+    """
+    parts: dict[str, list[Any]] = {}
+    size = 0
+    for name in ("classes", "gone", "drop", "put", "peers"):
+        for entry in getattr(order, name):
+            length = _length(entry)
+            if size and size + length > ORDER_PIECE_BYTES:
+                yield Endpoints(**parts)
+                parts, size = {}, 0
+            parts.setdefault(name, []).append(entry)
+            size += length
+    whole = {
+        "listeners": order.listeners,
+        "host_addresses": order.host_addresses,
+    }
+    extra = sum(_length(entry) for entries in whole.values() for entry in entries or ())
+    if size and size + extra > ORDER_PIECE_BYTES:
+        yield Endpoints(**parts)
+        parts, size = {}, 0
+    if parts or any(entries is not None for entries in whole.values()):
+        yield Endpoints(**parts, **whole)  # type: ignore[arg-type]
+
+
+def size_of(order: Endpoints) -> int:
+    """About how many bytes the order has."""
+    lists = (getattr(order, name) or () for name in order.__struct_fields__)
+    return sum(_length(entry) for entries in lists for entry in entries)
+
+
+def _length(entry: Any) -> int:
+    if isinstance(entry, bytes):
+        return len(entry) + 2
+    if isinstance(entry, (tuple, list)):
+        return 3 + sum(map(_length, entry))
+    return _NUMBER_BYTES

@@ -4,6 +4,7 @@ LinkError
 ├── EnrolmentFailed   the Console did not give us a certificate; the text says why
 ├── RenewalFailed     the Console did not give us the next certificate; tried again later
 ├── CredentialsBroken our own files are missing, unreadable or not what they should be
+├── DirectoryUnreachable  nobody can be asked about ends elsewhere; asked again later
 └── SpoolFailed       what waits for the Console can't be kept on disk, or not be read back
 """
 
@@ -22,6 +23,10 @@ class EnrolmentFailed(LinkError):
 
 class RenewalFailed(LinkError):
     """The Console gave no next certificate."""
+
+
+class DirectoryUnreachable(LinkError):
+    """The Console did not answer who stands at ends elsewhere; the text says why."""
 
 
 class CredentialsBroken(LinkError):

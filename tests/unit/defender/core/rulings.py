@@ -215,7 +215,8 @@ def scan(tables: Tables, packet: Packet) -> tuple[int, int, bool, int]:
             tables, packet, (source, sources or [ANYONE]), (destination, destinations or [ANYONE])
         )
         if len(anyhow) > 1:
-            doubt = 2 if PREVENT in {effect for effect, _ in anyhow} else 1
+            effects = {effect for effect, _ in anyhow}
+            doubt = 2 if PREVENT in effects and effects != {PREVENT} else 1
     return (*min(found), len({effect for effect, _ in found}) == 1, doubt)
 
 

@@ -1,8 +1,7 @@
 """Tables made of a policy decide what the policy says, whoever is behind an address."""
 
-from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +10,10 @@ from msgspec.structs import replace
 
 from cnnf.defender.core.judge import Judge
 from cnnf.defender.core.judgement import EFFECTS, Cause, Judgement, People, effect_name
-from cnnf.defender.core.limits import TABLES_REMEMBERED_MAX
+from cnnf.defender.core.limits import ADDRESS_CANDIDATES_MAX, TABLES_REMEMBERED_MAX
+from cnnf.defender.core.peers import Crowd
 from cnnf.defender.core.plan import Scopes
-from cnnf.defender.core.tables import UDP, decode_tables, encode_tables
+from cnnf.defender.core.tables import ANYONE, UDP, decode_tables, encode_tables
 from cnnf.defender.netlink.nfqueue import FORWARD, INPUT, OUTPUT
 from cnnf.policy.compiled import Compiled, compile_policy
 from cnnf.policy.endpoints import Candidate, Identity
@@ -49,12 +49,19 @@ people = st.builds(
     ),
     cgroups=st.dictionaries(st.sampled_from(CGROUPS), services, max_size=3),
     host_addresses=st.frozensets(st.sampled_from(PLAIN), max_size=3),
+    peers=st.dictionaries(
+        st.tuples(st.sampled_from(PLAIN), st.just(0), st.just(0))
+        | st.tuples(st.sampled_from(PLAIN), PORTS, st.sampled_from([6, 17])),
+        st.builds(Crowd, st.lists(containers | services, max_size=3).map(tuple)),
+        max_size=6,
+    ),
 )
 
 
-def behind(known: Mapping[bytes, list[Identity]], address: bytes, own: bool) -> list[Identity]:
+def behind(here: People, own: bool, *place: Any) -> list[Identity]:
     """Who may stand behind an address that is a packet's."""
-    return known.get(address) or ([HOST] if own else [])
+    known = here.addresses.get(place[0]) or ([HOST] if own else [])
+    return known or list(here.peers.get(place, Crowd()).identities)
 
 
 def said(
@@ -72,7 +79,7 @@ def said(
     if hook == OUTPUT:
         sources = [here.cgroups.get(cgroup) or owner or HOST]
     else:
-        sources = behind(here.addresses, source, is_own(source))
+        sources = behind(here, is_own(source), source, 0, 0)
     if hook == INPUT or is_own(destination):
         exact = here.listeners.get((port, destination))
         anywhere = [
@@ -82,7 +89,7 @@ def said(
         ]
         destinations = [exact or (anywhere or [HOST])[-1]]
     else:
-        destinations = behind(here.addresses, destination, is_own(destination))
+        destinations = behind(here, is_own(destination), destination, port, protocol)
 
     def side(address: bytes, who: list[Identity]) -> list[Candidate]:
         if not who:
@@ -167,6 +174,22 @@ def test_identities_that_select_the_same_rules_share_a_class(judgement: Judgemen
     address = packed("172.18.0.2")
     # Two alike are one candidate: then what holds for one may be remembered.
     assert judgement.addresses({address: [SHOP, OTHER]}) == {address: [judgement.candidate(SHOP)]}
+
+
+def test_of_more_than_a_loop_takes_the_rest_may_be_anyone() -> None:
+    names = [f"n{number}" for number in range(ADDRESS_CANDIDATES_MAX + 1)]
+    judgement = Judgement(HOST_NAME)
+    policy = Policy(
+        objects=tuple(NetworkObject(name=name, kind="service", values=(name,)) for name in names),
+        hosts=tuple(Rule(name=name, source=(name,), effect="alert") for name in names),
+    )
+    judgement.change(EVERYWHERE, compile_policy(policy))
+    everybody = tuple(Identity(kind="service", name=name) for name in names)
+    found = judgement.crowd(Crowd(everybody))
+    assert (len(found), found[-1]) == (ADDRESS_CANDIDATES_MAX, ANYONE)
+    assert judgement.crowd(Crowd(everybody[:1], more=True))[-1] == ANYONE
+    assert ANYONE not in judgement.crowd(Crowd(everybody[1:]))
+    assert judgement.crowd(Crowd()) == [0]
 
 
 def test_classes_are_told_once_and_in_order(judgement: Judgement) -> None:
