@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
@@ -403,6 +404,24 @@ def test_a_node_in_full(store: FlowStore) -> None:
     assert len(addresses) == limits.PEER_ADDRESSES_MAX
     assert addresses[0] == "198.51.100.59"
     assert run(store.node("app:none", window)) is None
+
+
+def test_names_of_addresses_stay_with_them(store: FlowStore) -> None:
+    def told(sequence: int, *names: str, at: int) -> None:
+        target = Endpoint(address="198.51.100.7", names=names)
+        called = msgspec.structs.replace(flow("c1", "198.51.100.7", 443, at=at), destination=target)
+        flows = [called, flow("c1", "198.51.100.8", 443, at=at)]
+        run(store.append_batch("d", batch(sequence, instances=SHOP, flows=flows), NOW + 100))
+
+    told(1, "a.example", at=NOW)
+    told(2, at=NOW + 1)
+    told(3, "b.example", at=NOW + 2)
+    window = windows.last(limits.HOUR_MS, NOW + 200)
+    record = run(store.node(nodes.app("shop/front").id, window))
+    assert record is not None
+    (edge,) = record.edges
+    assert set(edge.addresses) == {"198.51.100.7", "198.51.100.8"}
+    assert edge.names == {"198.51.100.7": ["b.example", "a.example"]}
 
 
 def test_a_port_scan_is_bounded_and_counted(

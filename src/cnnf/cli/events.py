@@ -178,8 +178,11 @@ def _effect(event: Event) -> Text:
 
 def _end(end: dict[str, Any]) -> str:
     """The end's name, with its address where the name does not say who it was."""
-    told = end["kind"] == "internet" and end["address"]
-    return plain(f"{end['name']} ({end['address']})" if told else end["name"])
+    if not end["address"] or end["kind"] not in ("internet", "unmanaged"):
+        return plain(end["name"])
+    if end["names"]:
+        return plain(f"{end['names'][0]} ({end['address']})")
+    return plain(f"{end['name']} ({end['address']})" if end["kind"] == "internet" else end["name"])
 
 
 def _port(event: Event) -> str:

@@ -10,7 +10,14 @@ from cnnf.cli.events import _unshown, line, table
 
 
 def end(name: str, **more: Any) -> dict[str, Any]:
-    values = {"kind": "app", "address": "172.18.0.4", "host": "web-1", "process": "", "pid": 0}
+    values = {
+        "kind": "app",
+        "address": "172.18.0.4",
+        "host": "web-1",
+        "process": "",
+        "pid": 0,
+        "names": [],
+    }
     return {"name": name, **values, **more}
 
 
@@ -82,6 +89,13 @@ def test_nobody_elses_words_steer_the_terminal(hostile: str) -> None:
         text = shown(part)
         assert [char for char in text.replace("\n", "") if not char.isprintable()] == []
         assert len(text.splitlines()) == lines
+
+
+def test_an_address_elsewhere_is_shown_by_its_newest_name() -> None:
+    outside = {"kind": "internet", "address": "203.0.113.7"}
+    assert "internet (203.0.113.7)" in shown(line(event(destination=end("internet", **outside))))
+    named = end("internet", names=["api.example", "b.example"], **outside)
+    assert "api.example (203.0.113.7)" in shown(line(event(destination=named)))
 
 
 def test_what_was_shown_is_shown_again_only_when_it_grew() -> None:

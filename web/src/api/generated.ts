@@ -742,12 +742,16 @@ export interface components {
         };
         /**
          * DetailPort
-         * @description One port with its processes and, where the peer is the internet, its latest addresses.
+         * @description One port with its processes and, where the peer is the internet or has a name of DNS, its
+         *         latest addresses. `names` are what those of them that have one were called, newest first.
          */
         DetailPort: {
             port: components["schemas"]["GraphPort"];
             processes: components["schemas"]["DetailProcess"][];
             addresses: string[];
+            names: {
+                [key: string]: string[];
+            };
         };
         /**
          * DetailProcess
@@ -820,7 +824,8 @@ export interface components {
          *
          *         `host` is the host it runs on where the Defender that reports it protects that host, else empty.
          *         `process` is an example of the processes behind it (its command line, else its executable),
-         *         where it was seen; `pid` is 0 where it was not.
+         *         where it was seen; `pid` is 0 where it was not. `names` are what the other end was told by DNS
+         *         that the address is called, newest first.
          */
         End: {
             name: string;
@@ -836,6 +841,8 @@ export interface components {
             pid: number;
             /** @default  */
             user: string;
+            /** @default [] */
+            names: string[];
         };
     };
     responses: never;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { GraphPort, Verdict } from "../api/types";
 import {
+  formatAddress,
   formatAgo,
   formatDecision,
   formatOutcome,
@@ -23,6 +24,15 @@ const port = (number: number, connections = 1, verdict: Verdict = "none"): Graph
   cause: "",
   first_seen: "",
   last_seen: "",
+});
+
+describe("addresses", () => {
+  it("says what they were called, once", () => {
+    expect(formatAddress("203.0.113.7", [])).toBe("203.0.113.7");
+    expect(formatAddress("203.0.113.7", ["api.example", "b.example", "api.example"])).toBe(
+      "api.example, b.example (203.0.113.7)",
+    );
+  });
 });
 
 describe("ports", () => {

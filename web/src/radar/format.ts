@@ -41,6 +41,12 @@ export function worstVerdict(ports: readonly GraphPort[]): Verdict {
   return WORST.find((verdict) => ports.some((port) => port.verdict === verdict)) ?? "none";
 }
 
+/** An address with what it was called, where that is known: `api.example (203.0.113.7)`. */
+export function formatAddress(address: string, names: readonly string[]): string {
+  const called = [...new Set(names)].join(", ");
+  return called === "" ? address : `${called} (${address})`;
+}
+
 /** How long ago, in words: `now`, `12 s ago`, `4 min ago`, `3 h ago`, `2 d ago`. */
 export function formatAgo(time: string, now: number): string {
   const seconds = Math.max(0, Math.round((now - Date.parse(time)) / 1000));

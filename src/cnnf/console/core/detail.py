@@ -44,11 +44,13 @@ class DetailProcess(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DetailPort(msgspec.Struct, frozen=True, kw_only=True):
-    """One port with its processes and, where the peer is the internet, its latest addresses."""
+    """One port with its processes and, where the peer is the internet or has a name of DNS, its
+    latest addresses. `names` are what those of them that have one were called, newest first."""
 
     port: GraphPort
     processes: list[DetailProcess]
     addresses: list[str]
+    names: dict[str, list[str]]
 
 
 class DetailEdge(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,4 +177,5 @@ def _port(edge: EdgeRecord) -> DetailPort:
             for process in edge.processes
         ],
         addresses=edge.addresses,
+        names=edge.names,
     )

@@ -32,7 +32,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
     `host` is the host it runs on where the Defender that reports it protects that host, else empty.
     `process` is an example of the processes behind it (its command line, else its executable),
-    where it was seen; `pid` is 0 where it was not.
+    where it was seen; `pid` is 0 where it was not. `names` are what the other end was told by DNS
+    that the address is called, newest first.
     """
 
     name: str
@@ -42,6 +43,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     process: str = ""
     pid: int = 0
     user: str = ""
+    names: tuple[str, ...] = ()
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,10 +99,17 @@ def happened(flow: Flow) -> int:
     return flow.connections + flow.found + flow.cut
 
 
-def end_of(node: Node, *, address: str, host: str, process: Process | None) -> End:
+def end_of(
+    node: Node,
+    *,
+    address: str,
+    host: str,
+    process: Process | None,
+    names: tuple[str, ...] = (),
+) -> End:
     """The end that this node makes of one side of a flow."""
     if process is None:
-        return End(name=node.name, kind=node.kind, address=address, host=host)
+        return End(name=node.name, kind=node.kind, address=address, host=host, names=names)
     return End(
         name=node.name,
         kind=node.kind,
@@ -109,6 +118,7 @@ def end_of(node: Node, *, address: str, host: str, process: Process | None) -> E
         process=process.command or process.executable,
         pid=process.pid,
         user=process.user,
+        names=names,
     )
 
 
@@ -166,7 +176,9 @@ def _latest(earlier: End, latest: End) -> End:
             latest, process=earlier.process, pid=earlier.pid, user=earlier.user
         )
     if not latest.address and earlier.address:
-        latest = msgspec.structs.replace(latest, address=earlier.address)
+        latest = msgspec.structs.replace(latest, address=earlier.address, names=earlier.names)
+    if not latest.names and latest.address == earlier.address:
+        latest = msgspec.structs.replace(latest, names=earlier.names)
     return latest
 
 

@@ -17,6 +17,7 @@ from cnnf.console.core.directory import Directory, Found
 from cnnf.console.core.events import End, Event
 from cnnf.console.core.nodes import Node
 from cnnf.policy.addresses import is_internet, parse_address
+from cnnf.protocol.limits import ENDPOINT_NAMES_MAX
 from cnnf.protocol.messages import Endpoint, Flow, Process
 
 
@@ -64,20 +65,37 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: int
 
 
+class Peer(msgspec.Struct, frozen=True):
+    """An address that an edge goes to, when it was last seen, and what it was called, the newest
+    names first."""
+
+    seen_at: int
+    names: tuple[str, ...] = ()
+
+    def seen(self, seen_at: int, names: tuple[str, ...]) -> "Peer":
+        """The same, seen once more; several sources may call it differently."""
+        newest, older = (names, self.names) if seen_at >= self.seen_at else (self.names, names)
+        called = tuple(dict.fromkeys(newest + older))[:ENDPOINT_NAMES_MAX]
+        return Peer(max(seen_at, self.seen_at), called)
+
+
 class Resolved(msgspec.Struct, kw_only=True):
-    """A batch's flows, resolved. `peers` are internet addresses by edge, with the last time;
-    `events` are what was alerted on or prevented, repeats taken together. `told` and `claims` are
-    connections with another Defender's host, for the ledger: the one is among the observations as
-    well, the other nowhere else."""
+    """A batch's flows, resolved. `peers` are addresses by edge: those on the internet, and those
+    that have a name. `events` are what was alerted on or prevented, repeats taken together. `told`
+    and `claims` are connections with another Defender's host, for the ledger: the one is among the
+    observations as well, the other nowhere else."""
 
     nodes: dict[str, Node]
     observations: list[Observation]
-    peers: dict[EdgeKey, dict[str, int]]
+    peers: dict[EdgeKey, dict[str, Peer]]
     examples: list[Example]
     events: list[Event]
     unknown_instances: int
     told: list[tuple[Key, Told]] = []
     claims: list[tuple[Key, Claim]] = []
+
+
+_UNSEEN = Peer(0)
 
 
 class _Merge:
@@ -132,9 +150,10 @@ class _Merge:
         # The local end is the one this Defender knows the instance of; the source if both.
         local_target = bool(flow.destination.instance and not flow.source.instance)
         for node, endpoint in ((source, flow.source), (target, flow.destination)):
-            if node.kind == "internet":
+            if node.kind == "internet" or (node.kind == "unmanaged" and endpoint.names):
                 latest = self.out.peers.setdefault(edge, {})
-                latest[endpoint.address] = max(seen[1], latest.get(endpoint.address, 0))
+                before = latest.get(endpoint.address, _UNSEEN)
+                latest[endpoint.address] = before.seen(seen[1], endpoint.names)
         if flow.process is not None:
             side = "target" if local_target else "source"
             key = (edge, side, flow.process.executable + "\0" + flow.process.command)
@@ -231,7 +250,9 @@ class _Merge:
         here = endpoint.instance in self._instances or node.kind == "host"
         address = str(parse_address(endpoint.address)) if endpoint.address else ""
         host = (self._host.name or self._host.defender) if here else ""
-        return events.end_of(node, address=address, host=host, process=process)
+        # Who is known has a name of his own.
+        names = endpoint.names if node.kind in ("internet", "unmanaged") else ()
+        return events.end_of(node, address=address, host=host, process=process, names=names)
 
     def _add(self, edge: EdgeKey, flow: Flow, first_seen: int, last_seen: int) -> None:
         minute = _minute(last_seen)

@@ -76,11 +76,13 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EdgeRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One edge of a node, with what is kept beside the counts."""
+    """One edge of a node, with what is kept beside the counts; `names` are of its addresses, those
+    that have any."""
 
     total: EdgeTotal
     processes: list[ProcessRecord]
     addresses: list[str]
+    names: dict[str, list[str]]
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):

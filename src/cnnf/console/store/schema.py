@@ -246,6 +246,8 @@ edge_peers = Table(
     Column("edge", Integer, primary_key=True),
     Column("address", Text, primary_key=True),
     Column("seen_at", Integer, nullable=False),
+    # What it was called by those who connected, the newest first.
+    Column("names", JSON, nullable=False, server_default="[]"),
     sqlite_with_rowid=False,
 )
 edge_processes = Table(

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from cnnf.console import limits
 from cnnf.console.core import nodes, sequence
 from cnnf.console.core.directory import Directory
-from cnnf.console.core.ingest import EdgeKey, Host, Resolved, resolve
+from cnnf.console.core.ingest import EdgeKey, Host, Peer, Resolved, resolve
 from cnnf.console.core.nodes import Node
 from cnnf.console.core.residents import node_of
 from cnnf.console.errors import Conflict
@@ -324,17 +324,32 @@ def _ensure_edge(
 
 def _take_peers(sql: Any, resolved: Resolved, edges: dict[EdgeKey, int]) -> None:
     for edge, seen in resolved.peers.items():
-        latest = sorted(seen.items(), key=lambda item: -item[1])[: limits.PEER_ADDRESSES_MAX]
+        latest = sorted(seen.items(), key=lambda item: -item[1].seen_at)
+        del latest[limits.PEER_ADDRESSES_MAX :]
         sql.executemany(
-            "INSERT INTO edge_peers (edge, address, seen_at) VALUES (?, ?, ?) "
-            "ON CONFLICT (edge, address) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)",
-            [(edges[edge], address, seen_at) for address, seen_at in latest],
+            "INSERT INTO edge_peers (edge, address, seen_at, names) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (edge, address) DO UPDATE SET "
+            "seen_at = max(seen_at, excluded.seen_at), names = excluded.names",
+            [
+                (edges[edge], address, peer.seen_at, _names(sql, edges[edge], address, peer))
+                for address, peer in latest
+            ],
         )
         sql.execute(
             "DELETE FROM edge_peers WHERE edge = ?1 AND address NOT IN (SELECT address FROM "
             "edge_peers WHERE edge = ?1 ORDER BY seen_at DESC LIMIT ?2)",
             (edges[edge], limits.PEER_ADDRESSES_MAX),
         )
+
+
+def _names(sql: Any, edge: int, address: str, peer: Peer) -> str:
+    """All names of a peer: those of this batch, and what is kept."""
+    held = sql.execute(
+        "SELECT seen_at, names FROM edge_peers WHERE edge = ? AND address = ?", (edge, address)
+    ).fetchone()
+    if held is not None:
+        peer = Peer(held[0], tuple(json.loads(held[1]))).seen(peer.seen_at, peer.names)
+    return json.dumps(peer.names)
 
 
 def _take_examples(sql: Any, resolved: Resolved, edges: dict[EdgeKey, int], host: str) -> None:

@@ -209,4 +209,5 @@ def _json(end: End) -> str:
 def _names(event: Event) -> str:
     ends = (event.source, event.destination)
     # A line break lies between names, so that no search runs from one into the next.
-    return "\n".join(part for end in ends for part in (end.name, end.address)).lower()
+    parts = (part for end in ends for part in (end.name, end.address, *end.names))
+    return "\n".join(parts).lower()

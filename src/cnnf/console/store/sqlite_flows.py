@@ -256,6 +256,9 @@ def _instances(sql: Any, number: int) -> list[InstanceRecord]:
 
 
 def _edge(sql: Any, number: int, total: EdgeTotal) -> EdgeRecord:
+    peers = sql.execute(
+        "SELECT address, names FROM edge_peers WHERE edge = ? ORDER BY seen_at DESC", (number,)
+    ).fetchall()
     return EdgeRecord(
         total=total,
         processes=[
@@ -274,12 +277,8 @@ def _edge(sql: Any, number: int, total: EdgeTotal) -> EdgeRecord:
                 (number,),
             )
         ],
-        addresses=[
-            address
-            for (address,) in sql.execute(
-                "SELECT address FROM edge_peers WHERE edge = ? ORDER BY seen_at DESC", (number,)
-            )
-        ],
+        addresses=[address for address, _ in peers],
+        names={address: json.loads(names) for address, names in peers if names != "[]"},
     )
 
 

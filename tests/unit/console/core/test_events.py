@@ -126,6 +126,15 @@ def test_an_event_keeps_what_the_latest_does_not_tell() -> None:
         assert (merged.first_seen, merged.last_seen) == (NOW, NOW + 5)
 
 
+def test_an_event_keeps_the_names_of_the_address_that_it_shows() -> None:
+    named, untold = events(flow("c1", "8.8.8.8"), flow("c1", "8.8.8.8", at=NOW + 5, port=81))
+    end_ = msgspec.structs.replace(named.destination, names=("a.example",))
+    named = msgspec.structs.replace(named, destination=end_, key=untold.key)
+    (elsewhere,) = events(flow("c1", "8.8.4.4", at=NOW + 9))
+    assert extend(named, untold).destination.names == ("a.example",)
+    assert extend(named, elsewhere).destination.names == ()
+
+
 def test_other_ports_are_one_event_of_the_pair_and_protocol() -> None:
     one, two, udp = events(flow(port=1), flow(port=2), flow(port=2, protocol="udp"))
     assert other_ports(one).key == other_ports(two).key != other_ports(udp).key

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from cnnf.console import limits
 from cnnf.console.core import nodes
 from cnnf.console.core.decisions import UNDECIDED, decision_of
-from cnnf.console.core.ingest import Host, resolve
+from cnnf.console.core.ingest import Host, Peer, resolve
 from cnnf.console.core.nodes import Node
 from cnnf.console.core.residents import node_of
 from cnnf.protocol.messages import Endpoint, Flow, Instance, Process
@@ -24,6 +24,10 @@ def flow(source: Endpoint, target: Endpoint, **more: object) -> Flow:
 
 def end(address: str = "", instance: str = "") -> Endpoint:
     return Endpoint(address=address, instance=instance)
+
+
+def called(address: str, *names: str) -> Endpoint:
+    return Endpoint(address=address, names=names)
 
 
 def node(endpoint: Endpoint) -> Node:
@@ -70,7 +74,30 @@ def test_internet_addresses_are_remembered_by_edge() -> None:
         flow(end("", "c1"), end("8.8.8.8")),
     ]
     resolved = resolve(flows, host=HOST, instances=KNOWN, received_at=NOW)
-    assert list(resolved.peers.values()) == [{"8.8.8.8": NOW + 5, "8.8.4.4": NOW}]
+    assert list(resolved.peers.values()) == [{"8.8.8.8": Peer(NOW + 5), "8.8.4.4": Peer(NOW)}]
+
+
+def test_what_addresses_were_called_is_remembered_with_them() -> None:
+    flows = [
+        flow(end("", "c1"), called("8.8.8.8", "b.example", "a.example")),
+        flow(end("", "c1"), called("8.8.8.8", "c.example", "b.example"), last_seen=NOW + 5),
+        flow(end("", "c1"), end("8.8.8.8"), last_seen=NOW + 9),
+        # An address of somebody's that no Defender protects; and one without a name.
+        flow(end("", "c1"), called("10.9.9.9", "db.corp.example")),
+        flow(end("", "c1"), end("10.9.9.8")),
+    ]
+    resolved = resolve(flows, host=HOST, instances=KNOWN, received_at=NOW)
+    assert list(resolved.peers.values()) == [
+        {"8.8.8.8": Peer(NOW + 9, ("c.example", "b.example", "a.example"))},
+        {"10.9.9.9": Peer(NOW, ("db.corp.example",))},
+    ]
+
+
+def test_an_event_has_the_names_of_who_is_elsewhere() -> None:
+    outside = flow(end("", "c1"), called("8.8.8.8", "a.example"), effect="alert", cause="rule:r")
+    inside = flow(end("", "c1"), end("", "c2"), effect="alert", cause="rule:r")
+    resolved = resolve([outside, inside], host=HOST, instances=KNOWN, received_at=NOW)
+    assert {event.destination.names for event in resolved.events} == {("a.example",), ()}
 
 
 def test_a_process_stands_at_the_local_end() -> None:

@@ -202,6 +202,7 @@ function Effect({ effect }: { effect: EventForm["effect"] }) {
 
 function End({ end }: { end: EventEnd }) {
   const about = [
+    end.names.join(", "),
     end.address === end.name ? "" : end.address,
     end.host === end.name ? "" : end.host,
   ];

@@ -11,6 +11,7 @@ const end = {
   process: "",
   pid: 0,
   user: "",
+  names: [],
 };
 
 const event = (id: string, second: number, count = 1): EventForm => ({

@@ -12,7 +12,14 @@ import type {
 } from "../../api/types";
 import { KindIcon } from "../../components/KindIcon";
 import { useNow } from "../../components/useNow";
-import { formatAgo, formatKind, formatNumber, formatState, plural } from "../../radar/format";
+import {
+  formatAddress,
+  formatAgo,
+  formatKind,
+  formatNumber,
+  formatState,
+  plural,
+} from "../../radar/format";
 import { Panel, Section } from "./Panel";
 import classes from "./Panel.module.css";
 import { PortTable } from "./PortTable";
@@ -207,12 +214,21 @@ function Edges({ edges, word, limited, onSelect }: EdgesProps) {
       </div>
       <PortTable ports={edge.ports.map((part) => part.port)} limited={limited} />
       {edge.ports.some((part) => part.addresses.length > 0) && (
-        <div className={classes.dim}>
-          Addresses: {[...new Set(edge.ports.flatMap((part) => part.addresses))].join(", ")}
-        </div>
+        <div className={classes.dim}>Addresses: {calledAddresses(edge).join(", ")}</div>
       )}
     </div>
   ));
+}
+
+/** Every address of an edge once, with what it was called where that is known. */
+function calledAddresses(edge: DetailEdge): string[] {
+  const names = new Map<string, string[]>();
+  for (const part of edge.ports) {
+    for (const address of part.addresses) {
+      names.set(address, [...(names.get(address) ?? []), ...(part.names[address] ?? [])]);
+    }
+  }
+  return [...names].map(([address, called]) => formatAddress(address, called));
 }
 
 function Processes({ detail }: { detail: Detail }) {
