@@ -6,6 +6,7 @@ on disk before it is used: whoever is cut short has the one before or the one af
 
 import contextlib
 import os
+import re
 import ssl
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ _IDENTITY = "identity.json"
 #: How it was kept before: read when there is no identity, removed when there is one.
 _FORMER = ("key.pem", "certificate.pem", "authority.pem", "link.json")
 _IDENTITY_BYTES_MAX = 64 * 1024
+_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +197,9 @@ def check(identity: Identity) -> None:
     if certificate.public_key() != key.public_key():
         raise CredentialsBroken("the certificate is for another key")
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    # It names directories on this host, too.
+    if not _NAME.fullmatch(identity.defender):
+        raise CredentialsBroken("the Console gave no name that can be used")
     if [name.value for name in names] != [identity.defender]:
         raise CredentialsBroken("the certificate is for another Defender")
 

@@ -98,12 +98,13 @@ def fingerprint_in(token: str) -> str:
 
 def check_url(console: str) -> None:
     """A token crosses a network by HTTPS only. Raises EnrolmentFailed."""
-    parts = urlsplit(console)
     try:
+        parts = urlsplit(console)
         host, _ = parts.hostname, parts.port
+        known = parts.scheme in ("https", "http") and not (parts.path or parts.query)
     except ValueError:
-        host = None
-    if not host or parts.scheme not in ("https", "http") or parts.path or parts.query:
+        host, known = None, False
+    if not host or not known:
         raise EnrolmentFailed(f"{console}: no Console's address; write https://console:8083")
     if parts.scheme == "http" and not _is_loopback(host):
         raise EnrolmentFailed(f"{console}: a token crosses a network by HTTPS only; write https://")
