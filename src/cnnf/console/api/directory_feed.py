@@ -30,9 +30,9 @@ class DirectoryFeed:
         self._holdings.told(defender, addresses)
         return body
 
-    def opened(self, defender: str) -> Stale | None:
-        """What a stream that is opened now begins with: what has become stale meanwhile."""
-        return self._holdings.take(defender, self._directory.generation)
+    def opened(self, defender: str) -> Stale:
+        """What a stream that is opened now begins with."""
+        return self._holdings.opened(defender, self._directory.generation)
 
     def removed(self, defender: str) -> None:
         """It is no longer enrolled: nobody is where it was."""

@@ -6,7 +6,7 @@ own host only, leads to nobody. Changed by one thread (the event loop's, with ea
 looks names up from the writer's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
@@ -117,10 +117,10 @@ class Directory:
         stale, self._stale = self._stale, set()
         return stale
 
-    def _changed(self, addresses: Iterable[str]) -> None:
-        before = len(self._stale)
-        self._stale.update(addresses)
-        if len(self._stale) != before:
+    def _changed(self, addresses: Collection[str]) -> None:
+        # Also when it is stale already: an answer may have been given in between.
+        if addresses:
+            self._stale.update(addresses)
             self.generation += 1
 
     def _take_host(self, host: Host, info: HostInfo) -> None:
@@ -153,6 +153,7 @@ class Directory:
         if moved:
             # Which addresses are routed, and who is behind the host's own, is different now.
             for tenancy in list(host.running.values()):
+                self._changed(tenancy.routed)
                 self._end(host, tenancy)
                 self._settle(host, self._placed(host, tenancy))
 

@@ -1,8 +1,8 @@
 """Which Defender holds answers about which addresses, and what has become stale of them.
 
 Only who was told something is told that it is true no more. Bounded: what is forgotten here is
-called stale, so that nobody goes on holding it. Of a Defender that nothing is known of (the Console
-has started anew) everything is stale.
+called stale, so that nobody goes on holding it. A stream begins with everything being stale: what
+was said on the one before may have been lost with it, or this Console has only started.
 """
 
 from collections.abc import Iterable
@@ -59,13 +59,13 @@ class Holdings:
         """The Defenders for whom something has become stale."""
         return list(self._stale)
 
+    def opened(self, defender: str, generation: int) -> Stale:
+        """What it has to be told on a new stream."""
+        self._stale.pop(defender, None)
+        return Stale(generation=generation, everything=True)
+
     def take(self, defender: str, generation: int) -> Stale | None:
         """What it has to be told, once."""
-        if defender not in self._held:
-            # It may hold what it was told in an earlier life.
-            self._held[defender] = {}
-            self._stale.pop(defender, None)
-            return Stale(generation=generation, everything=True)
         stale = self._stale.pop(defender, None)
         if stale is None:
             return None
