@@ -14,6 +14,7 @@ import pytest
 
 from cnnf.console.authority import Authority
 from cnnf.defender.acquaintances import Acquaintances
+from cnnf.defender.core.attribution import Sighting
 from cnnf.defender.core.limits import QUESTION_ENDS_MAX
 from cnnf.defender.core.peers import Change, Peers
 from cnnf.defender.link.directory import Directory, PeersFile
@@ -24,6 +25,11 @@ from cnnf.protocol.messages import Answer, Answers, Known, Question, Sought, Sta
 HERE = bytes([10, 0, 0, 1])
 CART = Known(kind="container", name="shop/cart", tag="1", host="h2")
 OTHER = Known(kind="service", name="nginx", host="h3")
+
+
+def seen(source: bytes) -> Sighting:
+    """A connection from there to here."""
+    return Sighting(source=source, destination=HERE, port=80, first_seen=1, last_seen=1)
 
 
 class Console:
@@ -40,6 +46,7 @@ class Console:
         #: Instead of answers.
         self.says: tuple[int, bytes] | None = None
         self.before_answer: Callable[[], object] = lambda: None
+        self.refuses: Callable[[list[Sought]], tuple[int, bytes] | None] = lambda _: None
         console = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -48,7 +55,9 @@ class Console:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 assert self.path == "/defender/v1/directory"
-                status, content = console.says or (200, console.answer(body))
+                question = msgspec.json.decode(body, type=Question)
+                refusal = console.says or console.refuses(question.sought)
+                status, content = refusal or (200, console.answer(question))
                 self.send_response(status)
                 self.send_header("content-length", str(len(content)))
                 self.end_headers()
@@ -65,9 +74,8 @@ class Console:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
-    def answer(self, body: bytes) -> bytes:
+    def answer(self, question: Question) -> bytes:
         """The answers to a question, true as of before."""
-        question = msgspec.json.decode(body, type=Question)
         self.asked.append(question.sought)
         generation = self.generation
         answers = [
@@ -117,7 +125,7 @@ class Defender:
     def meet(self, *last: int) -> None:
         """Connections from there to here."""
         for one in last:
-            self.asking.met(bytes([10, 1, *one.to_bytes(2)]), HERE, 80, 6)
+            self.asking.met(seen(bytes([10, 1, *one.to_bytes(2)])))
 
     async def until(self, holds: Callable[[], object]) -> None:
         """Ask until it holds."""
@@ -274,17 +282,35 @@ def test_what_is_no_answer_is_refused(
     known.play(ask)
 
 
+def test_one_that_the_console_takes_for_ours_does_not_keep_others_unnamed(
+    console: Console, known: Defender
+) -> None:
+    def refuse(sought: list[Sought]) -> tuple[int, bytes] | None:
+        ours = any(one.address == "10.1.0.7" for one in sought)
+        return (
+            (422, b'{"error": {"message": "10.1.0.7 is on this Defender\'s own host"}}')
+            if (ours)
+            else None
+        )
+
+    console.refuses = refuse
+    known.meet(*range(1, 33))
+    known.play(lambda: known.until(lambda: len(known.peers) == 32))
+    nobody = [place for place, crowd in known.peers.crowds().items() if not crowd.identities]
+    assert nobody == [(bytes([10, 1, 0, 7]), 0, 0)]
+
+
 def test_others_on_the_internet_are_asked_for_once_the_console_says_so(
     console: Console, known: Defender
 ) -> None:
     async def script() -> None:
         address = bytes([203, 0, 113, 7])
-        known.asking.met(address, HERE, 443, 6)
+        known.asking.met(seen(address))
         assert not known.peers.wants
         console.public = ["203.0.113.7/32"]
         known.meet(1)
         await known.until(lambda: known.moves == 1)
-        known.asking.met(address, HERE, 443, 6)
+        known.asking.met(seen(address))
         await known.until(lambda: (address, 0, 0) in known.peers.crowds())
 
     known.play(script)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from cnnf.defender.core.attribution import plain
+from cnnf.defender.core.attribution import Sighting, plain
 from cnnf.defender.core.limits import (
     PEERS_SAVE_SECONDS,
     QUESTION_ENDS_MAX,
@@ -24,9 +24,9 @@ from cnnf.defender.core.limits import (
 )
 from cnnf.defender.core.peers import Change, Peers, sought_of
 from cnnf.defender.core.peers_form import UnreadablePeersError, decode_peers, encode_peers
-from cnnf.defender.core.tables import Place
+from cnnf.defender.core.tables import TCP, UDP, Place
 from cnnf.defender.link.directory import PeersFile
-from cnnf.defender.link.errors import DirectoryUnreachable
+from cnnf.defender.link.errors import DirectoryUnreachable, QuestionRefused
 from cnnf.protocol.directory import decode_stale
 from cnnf.protocol.errors import ProtocolError
 from cnnf.protocol.messages import Answers, Question, Stale
@@ -72,6 +72,7 @@ class Acquaintances:
         self._trouble = trouble
         self._news = asyncio.Event()
         self._saved = 0
+        self._most = QUESTION_ENDS_MAX
 
     def restore(self) -> None:
         """Know what was known when the program ended; nothing of it where the file is not whole."""
@@ -90,11 +91,12 @@ class Acquaintances:
         self._news.set()
         _log.info("kept answers taken", ends=len(self._peers))
 
-    def met(self, source: bytes, destination: bytes, port: int, protocol: int) -> None:
-        """A packet went from one to the other; packed addresses, no source where it is ours."""
-        if source:
-            self._meet((plain(source), 0, 0))
-        self._meet((plain(destination), port, protocol))
+    def met(self, sighting: Sighting) -> None:
+        """Packets went from one end to the other."""
+        if sighting.source:
+            self._meet((plain(sighting.source), 0, 0))
+        protocol = UDP if sighting.protocol == "udp" else TCP
+        self._meet((plain(sighting.destination), sighting.port, protocol))
 
     def sought(self, places: Iterable[Place]) -> None:
         """Packet loops have met these and want them named."""
@@ -127,6 +129,8 @@ class Acquaintances:
             self._news.clear()
             try:
                 await self._ask()
+            except QuestionRefused as error:
+                self._refused(str(error))
             except DirectoryUnreachable as error:
                 self._peers.failed()
                 if self._peers.wanted:
@@ -153,13 +157,25 @@ class Acquaintances:
             self._saved = news
 
     async def _ask(self) -> None:
-        places = self._peers.question(QUESTION_ENDS_MAX)
+        places = self._peers.question(self._most)
         question = Question(sought=[sought_of(place) for place in places])
         answers = await self._directory.ask(question)
+        self._most = min(2 * self._most, QUESTION_ENDS_MAX)
         changes = self._peers.answered(answers, _now())
         if self._peers.set_public(answers.public):
             self._moved()
         self._tell(changes)
+
+    def _refused(self, why: str) -> None:
+        """One end that the Console does not answer about (it takes it for ours, which it may just
+        have been) must not keep all others unnamed: ask for fewer, and leave out the one."""
+        asked = self._peers.asked
+        _log.warning("question refused", ends=asked, why=why)
+        if asked > 1:
+            self._peers.failed()
+            self._most = asked // 2
+        else:
+            self._tell(self._peers.unanswerable(_now()))
 
     def _meet(self, place: Place) -> None:
         if not self._is_own(place[0]) and self._peers.meet(place, _now()):

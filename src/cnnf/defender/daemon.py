@@ -17,6 +17,7 @@ from functools import partial
 
 import structlog
 
+from cnnf.defender.acquaintances import Acquaintances
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.conditions import Code, Conditions
 from cnnf.defender.core.inventory import Inventory
@@ -32,6 +33,8 @@ from cnnf.defender.core.limits import (
 )
 from cnnf.defender.core.marks import marks_at
 from cnnf.defender.core.observations import Looked, Report
+from cnnf.defender.core.peers import Change as PeerChange
+from cnnf.defender.core.peers import Peers
 from cnnf.defender.core.plan import Plan, Scopes
 from cnnf.defender.delivery import Delivery
 from cnnf.defender.discoveries import discoveries
@@ -48,6 +51,7 @@ from cnnf.defender.kernel.programs import was_ours
 from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
 from cnnf.defender.kernel.watch import Watch
 from cnnf.defender.link.credentials import Credentials
+from cnnf.defender.link.directory import PeersFile
 from cnnf.defender.link.places import places_of
 from cnnf.defender.local_policy import LocalPolicy
 from cnnf.defender.local_services import LocalServices
@@ -91,7 +95,8 @@ class Defender:
         host_name = options.host_name or socket.gethostname()
         marks = marks_at(options.mark_mask)
         self._lookout = Lookout(self._book, self._condition, self._conditions.clear)
-        self._judging = Judging(self._book, self._services, host_name)
+        self._peers = Peers()
+        self._judging = Judging(self._book, self._services, host_name, self._peers)
         self._loops = Loops(
             range(options.queue_first, options.queue_first + queues),
             marks=marks,
@@ -137,10 +142,22 @@ class Defender:
             self._conditions,
             quota=options.spool_bytes,
             on_settings=self._wanted_changed,
+            on_event=self._told,
             raise_=self._condition,
             happened=self._happened,
         )
         self._publisher = self._delivery.publisher
+        self._acquaintances = Acquaintances(
+            self._peers,
+            self._delivery.directory,
+            PeersFile(options.directory),
+            owner=self._delivery.parties,
+            is_own=self._is_own,
+            changed=self._peers_changed,
+            moved=self._public_changed,
+            trouble=partial(self._or_clear, "directory-unreachable"),
+        )
+        self._observer.met = self._acquaintances.met
         self._health = Health(self._conditions, self._loops, self._observer, self._delivery.outbox)
         self._enforcer = Enforcer(
             self._offload,
@@ -197,6 +214,7 @@ class Defender:
 
     async def _start(self, compiled: Compiled | None) -> None:
         await self._delivery.open()
+        self._acquaintances.restore()
         self._spawn("settings", self._delivery.listen)
         sources = discoveries(self._options, self._residents.take)
         self._residents.start()
@@ -232,6 +250,8 @@ class Defender:
         for name, work in (
             ("observer", self._observer.run),
             ("names", self._naming.run),
+            ("directory", self._acquaintances.ask_for_ever),
+            ("acquaintances", self._acquaintances.keep_for_ever),
             ("scopes", partial(follow, self._wanted_news, self._apply_wanted)),
             ("networks", partial(follow, self._residents.networks_news, self._use_networks)),
             ("addresses", partial(follow, self._address_news, self._use_addresses)),
@@ -270,6 +290,8 @@ class Defender:
             if upload:
                 with contextlib.suppress(OSError, NetlinkError):
                     await self._observer.attribute_all(patient=False)
+                with contextlib.suppress(OSError):
+                    await self._acquaintances.save()
                 await self._delivery.finish()
             await cancel(upload)
             self._services.close()
@@ -285,6 +307,22 @@ class Defender:
         await self._observer.read_addresses()
         self._publisher.host = self._host()
         self._tell_surroundings()
+
+    # --- who is elsewhere
+
+    def _told(self, event: str, data: str) -> None:
+        self._acquaintances.take(event, data)
+
+    def _is_own(self, address: bytes) -> bool:
+        return address in self._observer.packed_host_addresses or self._book.in_network(address)
+
+    def _peers_changed(self, changes: list[PeerChange]) -> None:
+        if self._judging.tell_peers(self._loops, changes):
+            self._residents.owner_news.set()
+
+    def _public_changed(self) -> None:
+        if self._judging.tell_where_to_ask(self._loops):
+            self._residents.owner_news.set()
 
     # --- what the Console and the local policy want
 
@@ -367,6 +405,7 @@ class Defender:
 
     def _reported(self, report: Report) -> Looked | None:
         self._observer.take_report(report)
+        self._acquaintances.sought(report.sought)
         return self._judging.looked(report, self._loops) if report.held else None
 
     def _loop_ended(self, queue: int, why: str) -> None:
@@ -381,6 +420,12 @@ class Defender:
 
     def _happened(self, code: Code, message: str) -> None:
         self._health.happened(code, message)
+
+    def _or_clear(self, code: Code, message: str) -> None:
+        if message:
+            self._condition(code, message)
+        else:
+            self._conditions.clear(code)
 
     def _condition(self, code: Code, message: str) -> None:
         self._conditions.put(code, message, _now_ms())

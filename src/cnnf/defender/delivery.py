@@ -6,6 +6,7 @@ The daemon makes one, sets what is to be told, runs its tasks and lets it finish
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 
 from cnnf.defender.core.conditions import Code, Conditions
 from cnnf.defender.core.flows import FlowTable
@@ -18,6 +19,7 @@ from cnnf.defender.core.limits import (
 from cnnf.defender.core.outbox import Outbox
 from cnnf.defender.link.backlog import Backlog
 from cnnf.defender.link.credentials import Credentials, tls
+from cnnf.defender.link.directory import Directory
 from cnnf.defender.link.renewal import Renewal
 from cnnf.defender.link.spool import SpoolFiles
 from cnnf.defender.link.uplink import Uplink
@@ -40,6 +42,7 @@ class Delivery:
         *,
         quota: int,
         on_settings: Callable[[Settings], None],
+        on_event: Callable[[str, str], None],
         raise_: Callable[[Code, str], None],
         happened: Callable[[Code, str], None],
     ) -> None:
@@ -47,6 +50,9 @@ class Delivery:
         context = tls(identity)
         #: Where the Console takes batches.
         self.url = identity.url
+        self.directory = Directory(identity.url, context)
+        #: By whom, and to whom, everything is said: another Console knows other hosts.
+        self.parties = f"{identity.defender} {sha256(identity.authority.encode()).hexdigest()}"
         self.outbox = Outbox(
             secrets.token_hex(16), batches_max=OUTBOX_BATCHES_MAX, bytes_max=OUTBOX_BYTES_MAX
         )
@@ -65,6 +71,7 @@ class Delivery:
             self.outbox,
             self._backlog,
             on_settings=on_settings,
+            on_event=on_event,
             on_refused=lambda reason: raise_("batch-refused", reason),
         )
         self._renewal = Renewal(
@@ -106,6 +113,7 @@ class Delivery:
         self._uplink.notify()
         await self._uplink.drained(_DRAIN_SECONDS)
         await self._backlog.keep_all()
+        await self.directory.close()
 
     async def _publish_for_ever(self) -> None:
         while True:

@@ -114,6 +114,8 @@ class Observer:
         self._quick_since = 0.0
         self._quick_looks = 0
         self.lost = 0
+        #: Told of every sighting, also of what the kernel counts by itself.
+        self.met: Callable[[Sighting], None] = lambda _: None
         #: Packets that no loop's flows tell of, set by who reads the counters.
         self.untold = 0
 
@@ -389,6 +391,7 @@ class Observer:
         if len(self._sightings) >= PENDING_FLOWS_MAX:
             self.lost += sighting.connections
             return
+        self.met(sighting)
         self._sightings.append(sighting)
         self._arrived.set()
 

@@ -37,6 +37,7 @@ Code = Literal[
     "spool-failed",
     "spool-damaged",
     "certificate-ending",
+    "directory-unreachable",
     "internal",
 ]
 
@@ -70,6 +71,7 @@ SEVERITIES: dict[Code, Severity] = {
     "spool-failed": "error",
     "spool-damaged": "warning",
     "certificate-ending": "error",
+    "directory-unreachable": "warning",
     "internal": "error",
 }
 

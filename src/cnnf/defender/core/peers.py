@@ -97,6 +97,11 @@ class Peers:
         return len(self._wanted) + sum(place not in self._held for place in self._asked)
 
     @property
+    def asked(self) -> int:
+        """How many are in question now."""
+        return len(self._asked)
+
+    @property
     def public(self) -> tuple[str, ...]:
         """Networks on the internet with protected hosts, as the Console has told."""
         return self._public
@@ -143,6 +148,11 @@ class Peers:
         for place in self._asked:
             (self._doubted if place in self._held else self._wanted)[place] = None
         self._asked = {}
+
+    def unanswerable(self, now: int) -> list[Change]:
+        """The question is refused, so nobody is there whom anybody could name."""
+        asked, self._asked = self._asked, {}
+        return [change for place in asked for change in self._put(place, Crowd(), now)]
 
     def answered(self, answers: Answers, now: int) -> list[Change]:
         """The answers to the question. What became stale meanwhile is asked again."""

@@ -8,7 +8,7 @@ import httpx
 
 from cnnf.defender.core.limits import PEERS_FILE_BYTES_MAX
 from cnnf.defender.link.answers import said
-from cnnf.defender.link.errors import DirectoryUnreachable
+from cnnf.defender.link.errors import DirectoryUnreachable, QuestionRefused
 from cnnf.protocol import limits
 from cnnf.protocol.codec import encode_json
 from cnnf.protocol.directory import decode_answers
@@ -19,6 +19,8 @@ from cnnf.protocol.messages import Answers, Question
 _TIMEOUT = httpx.Timeout(5.0, connect=3.0)
 #: One question after the other on one connection; a renewed certificate is shown on the next one.
 _LIMITS = httpx.Limits(max_connections=1, keepalive_expiry=30.0)
+#: Answers that will never be different for the same question.
+_NEVER = frozenset({400, 413, 415, 422})
 
 
 class Directory:
@@ -31,7 +33,7 @@ class Directory:
         )
 
     async def ask(self, question: Question) -> Answers:
-        """The answers. Raises DirectoryUnreachable: ask again later."""
+        """The answers. Raises DirectoryUnreachable: ask again later; QuestionRefused: never."""
         try:
             async with self._client.stream(
                 "POST",
@@ -48,6 +50,8 @@ class Directory:
                         )
         except (httpx.HTTPError, OSError) as error:
             raise DirectoryUnreachable(str(error) or type(error).__name__) from error
+        if answer.status_code in _NEVER:
+            raise QuestionRefused(f"{answer.status_code} {said(bytes(body))}".strip())
         if answer.status_code != 200:
             raise DirectoryUnreachable(f"{answer.status_code} {said(bytes(body))}".strip())
         try:

@@ -26,7 +26,8 @@ _RETRY_MAX_SECONDS = 10.0
 _POST_TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 #: The Console sends a comment every 10 s; three missed ones and the stream is made anew.
 _STREAM_TIMEOUT = httpx.Timeout(35.0, connect=5.0)
-_LINE_BYTES_MAX = 65_536
+#: Thousands of addresses that became stale, at 42 bytes each.
+_LINE_BYTES_MAX = 262_144
 
 #: Something before this batch never arrived.
 _MISSING = 409
@@ -36,7 +37,8 @@ _FORBIDDEN = 403
 
 
 class Uplink:
-    """One Defender's link. `on_refused` is told why the Console will not take a batch."""
+    """One Defender's link. `on_event` gets what the stream tells beside settings, `on_refused` why
+    the Console will not take a batch."""
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class Uplink:
         backlog: Backlog,
         *,
         on_settings: Callable[[Settings], None],
+        on_event: Callable[[str, str], None],
         on_refused: Callable[[str], None],
     ) -> None:
         self._url = url
@@ -53,6 +56,7 @@ class Uplink:
         self._outbox = outbox
         self._backlog = backlog
         self._on_settings = on_settings
+        self._on_event = on_event
         self._on_refused = on_refused
         self._posted = asyncio.Event()
         self._idle = asyncio.Event()
@@ -193,4 +197,6 @@ class Uplink:
                         self._on_settings(decode_json(data, Settings))
                     except ProtocolError as error:
                         _log.error("settings can't be read", error=str(error))
+                elif event:
+                    self._on_event(event, data)
                 event = data = ""
