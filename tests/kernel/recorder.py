@@ -226,6 +226,7 @@ class Recorder:
 
     async def do_state(self) -> object:
         """What loops and kernel have counted, and the conditions."""
+        await self.naming.tell_unread()
         answered, undecodable, unaccounted, dropped = self.loops.totals
         return {
             "packets": answered,

@@ -154,9 +154,39 @@ def test_a_large_answer_whole(named: Recording, resolver: Network) -> None:
 
 
 def test_an_answer_that_nobody_asked_for(named: Recording, resolver: Network) -> None:
-    """From outside, with the right number and ports, but before the question; and noise."""
     outside, pod = resolver.ends["a"], resolver.ends["c"]
     forged = "forge", POD, "40000", "api.pay.example", OUTSIDE4
     outside.run("env", "-C", str(ROOT), sys.executable, "-m", "tests.lab.lookup", *forged)
     reach(pod, OUTSIDE4)
     assert names(named)[POD, OUTSIDE4] == []
+
+
+def test_what_can_t_be_read_is_told(named: Recording, resolver: Network) -> None:
+    pod = resolver.ends["c"]
+    pod.run("env", "-C", str(ROOT), sys.executable, "-m", "tests.lab.lookup", "noise", OUTSIDE4)
+    assert "gave no names: 1 were none" in named.ask("state")["conditions"]["dns-unread"]
+    # More than are read in a second pass all the same.
+    for _ in range(2):
+        flood = "flood", OUTSIDE4, "3000"
+        pod.run("env", "-C", str(ROOT), sys.executable, "-m", "tests.lab.lookup", *flood)
+    assert "more than are read" in named.ask("state")["conditions"]["dns-unread"]
+    ask(resolver.ends["d"], "api.pay.example")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.53", Network.HOST["a"][0]])
+def test_a_resolver_on_the_host(
+    named: Recording, resolver: Network, tmp_path: Path, address: str
+) -> None:
+    serving = _resolver(resolver.host, address, tmp_path / "zone.json")
+    try:
+        ask(resolver.host, "api.pay.example", server=address)
+        if not address.startswith("127."):
+            ask(resolver.ends["c"], "other.example", server=address)
+    finally:
+        serving.kill()
+        serving.communicate()
+    reach(resolver.host, OUTSIDE4)
+    reach(resolver.ends["c"], OUTSIDE4)
+    told = {ends[0]: found for ends, found in names(named).items()}
+    assert told.pop(POD) == ([] if address.startswith("127.") else ["other.example"])
+    assert list(told.values()) == [["api.pay.example"]]

@@ -1,7 +1,8 @@
 """A client that looks a name up, as a program: `python -m tests.lab.lookup SERVER NAME`.
 
 Asks for A and AAAA and prints the addresses; `--tcp` over TCP, `--slowly` with a server's bytes
-taken a few at a time. `forge TARGET PORT NAME ADDRESS` sends from port 53 what nobody asked for.
+taken a few at a time. `forge TARGET PORT NAME ADDRESS` sends from port 53 what nobody asked for,
+`noise SERVER` and `flood SERVER COUNT` send what is no query.
 """
 
 import socket
@@ -20,6 +21,9 @@ def main() -> None:
     if arguments[0] == "forge":
         _, target, port, name, told = arguments
         _forge(target, int(port), name, told)
+        return
+    if arguments[0] in ("noise", "flood"):
+        _send(arguments[1], 1 if arguments[0] == "noise" else int(arguments[2]))
         return
     server, name, *options = arguments
     for kind in (A, AAAA):
@@ -77,6 +81,12 @@ def _addresses(data: bytes, kind: int) -> list[str]:
         if length == size:
             found.append(str(ip_address(data[at + 10 : at + 10 + size])))
     return found
+
+
+def _send(target: str, count: int) -> None:
+    with socket.socket(_family(target), socket.SOCK_DGRAM) as sock:
+        for _ in range(count):
+            sock.sendto(b"<b>\x1b[0m", (target, 53))
 
 
 def _forge(target: str, port: int, name: str, told: str) -> None:

@@ -68,7 +68,7 @@ class Naming:
             now_ms = _now_ms()
             self.names.expire(self._expired_ms, now_ms)
             self._expired_ms = now_ms
-            await self._tell_unread()
+            await self.tell_unread()
 
     def called(self, source: Endpoint, destination: Endpoint) -> tuple[str, ...]:
         """What the destination of a flow is called by whoever the source is, newest first; nothing
@@ -117,7 +117,8 @@ class Naming:
     def _overflowed(self) -> None:
         self._overflows += 1
 
-    async def _tell_unread(self) -> None:
+    async def tell_unread(self) -> None:
+        """Tell of what could not be read since the last time."""
         try:
             passed = (await asyncio.to_thread(table.counters)).get(dns_chains.COUNTER, 0)
         except (NetlinkError, OSError):

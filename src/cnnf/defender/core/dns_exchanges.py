@@ -18,23 +18,23 @@ from cnnf.defender.core.limits import (
     DNS_STREAMS_MAX,
 )
 from cnnf.defender.core.names import HOST, Learned
-from cnnf.defender.netlink.dns import Message, decode
+from cnnf.defender.netlink.dns import Asked, Message, decode
 from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.defender.netlink.nfqueue import INPUT, OUTPUT
 from cnnf.defender.netlink.packets import TCP, Carried, Segment, parse_carried
 
 PORT = 53
 _LENGTH_BYTES = 2
+#: Of a message's number, with which it begins.
+_ID_BYTES = 2
 
 
 class _Query(NamedTuple):
-    """By what an answer is known: who asked whom, from which port, for what."""
+    """By what an answer is known before it is read: who asked whom, from which port, its number."""
 
     asker: bytes
     ends: Segment
-    id: int
-    name: str
-    type: int
+    id: bytes
 
 
 class Exchanges:
@@ -44,7 +44,8 @@ class Exchanges:
     """
 
     def __init__(self) -> None:
-        self._queries: OrderedDict[_Query, int] = OrderedDict()
+        #: What was asked, and when.
+        self._queries: OrderedDict[_Query, tuple[Asked, int]] = OrderedDict()
         self._streams: OrderedDict[tuple[bytes, Segment], _Stream] = OrderedDict()
         self.unreadable = 0
         self.unasked = 0
@@ -74,6 +75,11 @@ class Exchanges:
     def _message(
         self, asker: bytes, ends: Segment, data: bytes, is_query: bool, now_ms: int
     ) -> Learned | None:
+        query = _Query(asker, ends, data[:_ID_BYTES])
+        if not is_query and query not in self._queries:
+            # Before it is read, which costs more than sending it.
+            self.unasked += 1
+            return None
         try:
             message = decode(data)
         except NetlinkError as error:
@@ -81,27 +87,30 @@ class Exchanges:
             return None
         if message is None or message.is_answer is is_query:
             return None
-        query = _Query(asker, ends, *message.asked)
         if is_query:
-            self._ask(query, now_ms)
+            self._ask(query, message.asked, now_ms)
             return None
         return self._answer(query, message, now_ms)
 
-    def _ask(self, query: _Query, now_ms: int) -> None:
+    def _ask(self, query: _Query, asked: Asked, now_ms: int) -> None:
         self._queries.pop(query, None)
         while len(self._queries) >= DNS_QUERIES_MAX:
             self._queries.popitem(last=False)
-        self._queries[query] = now_ms
+        self._queries[query] = asked, now_ms
 
     def _answer(self, query: _Query, message: Message, now_ms: int) -> Learned | None:
-        asked_at = self._queries.pop(query, None)
-        if asked_at is None or now_ms - asked_at > DNS_ANSWER_MS_MAX:
+        asked, asked_at = self._queries[query]
+        if message.asked != asked:
+            self.unasked += 1
+            return None
+        del self._queries[query]
+        if now_ms - asked_at > DNS_ANSWER_MS_MAX:
             self.unasked += 1
             return None
         if not message.addresses:
             return None
         addresses = tuple((plain(address), seconds) for address, seconds in message.addresses)
-        return Learned(query.asker, query.name, addresses)
+        return Learned(query.asker, asked.name, addresses)
 
     def _from_stream(self, asker: bytes, carried: Carried, now_ms: int) -> list[bytes]:
         key = asker, carried.ends

@@ -26,6 +26,9 @@ _LABEL_BYTES_MAX = 63
 NAME_CHARS_MAX = 253
 #: Records of a message that are looked at: 4,096 bytes of EDNS hold 255 addresses.
 RECORDS_MAX = 256
+#: Labels of all names of a message: 16 aliases of 32 each. A message of nothing else takes a
+#: millisecond to read, as one of so many addresses does.
+_LABELS_MAX = 512
 #: Pointers that one name is followed through; a writer that compresses needs one or two.
 _POINTERS_MAX = 32
 #: Aliases from the asked name to its addresses; resolvers give up after 8 to 16 themselves.
@@ -139,6 +142,7 @@ class _Names:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self._labels = 0
         #: By where a label begins: the name from there on, and its bytes on the wire.
         self._known: dict[int, tuple[str, int]] = {}
 
@@ -163,6 +167,9 @@ class _Names:
                 follows = at + 1 if follows < 0 else follows
                 break
             labels.append((at, label))
+            self._labels += 1
+            if self._labels > _LABELS_MAX:
+                raise Unexpected(f"dns: more than {_LABELS_MAX} labels")
             at += 1 + length
             size += 1 + length
         return self._keep(labels, tail), follows

@@ -92,7 +92,8 @@ def test_ipv6_and_ipv4_within_ipv6() -> None:
 
 def test_what_is_no_dns_is_counted() -> None:
     exchanges = Exchanges()
-    assert replied(exchanges, b"no dns") == []
+    asked(exchanges)
+    assert replied(exchanges, query("api.example")[:6]) == []
     assert exchanges.take(FORWARD, b"\x45", NOW) == []
     assert exchanges.unreadable == 2
     assert exchanges.problem == "a packet without a whole header"
@@ -111,8 +112,14 @@ def test_queries_are_bounded() -> None:
     exchanges = Exchanges()
     asked(exchanges)
     for at in range(limits.DNS_QUERIES_MAX):
-        asked(exchanges, query(f"{at}.example"))
+        asked(exchanges, query(f"{at}.example", number=at + 2))
     assert replied(exchanges) == []
+
+
+def test_what_nobody_asked_for_is_not_even_read() -> None:
+    exchanges = Exchanges()
+    assert replied(exchanges, b"\0\1 no dns") == []
+    assert (exchanges.unasked, exchanges.unreadable) == (1, 0)
 
 
 def framed(data: bytes) -> bytes:

@@ -173,6 +173,13 @@ def test_the_most_costly_message_is_read_at_once() -> None:
     assert time.process_time() - started < 0.05
 
 
+def test_a_message_of_nothing_but_labels_is_not_read_to_its_end() -> None:
+    records = [record(ASKED, CNAME, name(".".join("a" * 100))) for _ in range(20)]
+    with pytest.raises(Unexpected):
+        decode(answer("x.example", records))
+    assert told(answer("x.example", records[:4])).addresses == ()
+
+
 def test_a_chain_of_pointers_is_not_followed_for_ever() -> None:
     begin = 12 + len(question("x.example")) + 12
     chain = [b"\xc0\x0c", *(struct.pack(">H", 0xC000 | begin + 2 * at) for at in range(100))]
