@@ -302,6 +302,7 @@ class Defender:
     async def _use_networks(self) -> None:
         await self._residents.filter_bridges()
         await self._enforcer.use_networks()
+        self._publisher.host = self._host()
 
     async def _use_addresses(self) -> None:
         await self._observer.read_addresses()
@@ -432,7 +433,7 @@ class Defender:
 
     def _host(self) -> HostInfo:
         name = self._options.host_name or socket.gethostname()
-        return host_info(name, self._observer.host_addresses)
+        return host_info(name, self._observer.host_addresses, self._book.hosted)
 
     def _spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(self._keep(name, work), name=name))

@@ -10,8 +10,8 @@ from cnnf.defender.core.inventory import Inventory
 from cnnf.defender.core.limits import AWAY_INTERVAL_SECONDS, HEARTBEAT_SECONDS
 from cnnf.defender.core.outbox import Outbox
 from cnnf.protocol.codec import encode_batch
-from cnnf.protocol.limits import ADDRESSES_MAX, BATCH_FLOWS_MAX
-from cnnf.protocol.messages import Batch, HostInfo, Settings, SpoolState
+from cnnf.protocol.limits import ADDRESSES_MAX, BATCH_FLOWS_MAX, NETWORKS_MAX
+from cnnf.protocol.messages import Batch, HostInfo, HostNetwork, Settings, SpoolState
 
 
 class Publisher:
@@ -76,11 +76,12 @@ class Publisher:
         return True
 
 
-def host_info(name: str, addresses: list[str]) -> HostInfo:
+def host_info(name: str, addresses: list[str], networks: list[HostNetwork]) -> HostInfo:
     """This host, as the Console is told of it."""
     return HostInfo(
         name=name,
         addresses=addresses[:ADDRESSES_MAX],
+        networks=networks[:NETWORKS_MAX],
         kernel=platform.release(),
         system=_system_name(),
         version=__version__,
