@@ -5,6 +5,7 @@ The daemon runs `CriDiscovery(...).run()` as a task, one for each socket. A conn
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +47,7 @@ class CriDiscovery:
         """Follow the runtime for ever; whatever fails is reported as EngineHealth and retried."""
         wait_s = limits.RETRY_FIRST_S
         while True:
-            session = None
+            began = time.monotonic()
             try:
                 # Asking would tell as much, and load gRPC where nothing runs.
                 if not await asyncio.to_thread(self._socket.exists):
@@ -55,7 +56,7 @@ class CriDiscovery:
                 await session.run()
             except EngineError as error:
                 self._report(EngineHealth(code=error.code, message=str(error)))
-            if session is not None and session.listed:
+            if time.monotonic() - began > limits.RETRY_LAST_S:
                 wait_s = limits.RETRY_FIRST_S
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, limits.RETRY_LAST_S)

@@ -8,7 +8,7 @@ address lies in none of these is taken by its address alone (`with_addresses`).
 
 import socket
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ ROUTES = (Path("/proc/net/route"), Path("/proc/net/ipv6_route"))
 
 #: The bridge that a plugin makes unless told otherwise.
 _BRIDGES = {"bridge": "cni0", "flannel": "cni0", "weave-net": "weave"}
+#: Plugins whose pods' packets go past the host's own network: no hook sees them.
+_PAST_THE_HOST = frozenset(("macvlan", "ipvlan", "host-device", "sriov", "vlan"))
 #: `include/uapi/linux/route.h`: a route that refuses, as blackholes are shown.
 _RTF_REJECT = 0x0200
 #: IFNAMSIZ is 16 with the closing zero.
@@ -101,7 +103,7 @@ def networks_from(
     for source in sources:
         try:
             network = _network(msgspec.json.decode(source), around, present)
-        except (msgspec.DecodeError, ValueError, TypeError, AttributeError, RecursionError):
+        except (LookupError, ValueError, TypeError, AttributeError, RecursionError):
             continue
         if network is not None:
             found.setdefault(network.id, network)
@@ -113,17 +115,21 @@ def with_addresses(
 ) -> tuple[ContainerNetwork, ...]:
     """The networks, and one more of those addresses that lie in none of them."""
     known = [ip_network(text) for network in networks for text in network.subnets]
-    alone = []
+    alone: dict[int, list[Any]] = {4: [], 6: []}
     for text in addresses:
         address = ip_address(text)
         if not any(address in net for net in known if net.version == address.version):
-            alone.append(f"{text}/{address.max_prefixlen}")
-    if not alone:
+            alone[address.version].append(ip_network(text))
+    # Neighbours are told as one, since others have room for a few hundred.
+    merged = [str(net) for one in alone.values() for net in collapse_addresses(sorted(one))]
+    if not merged:
         return networks
-    subnets = tuple(sorted(set(alone))[: limits.CNI_ADDRESSES_MAX])
+    subnets = tuple(merged[: limits.CNI_ADDRESSES_MAX])
     return (
         *networks,
-        ContainerNetwork(id="cni:addresses", name="addresses", driver="routed", subnets=subnets),
+        ContainerNetwork(
+            id="cni:addresses", name="addresses", driver="routed", subnets=subnets, routed=True
+        ),
     )
 
 
@@ -150,10 +156,12 @@ def _network(
     return ContainerNetwork(
         id=f"cni:{name}",
         name=name,
-        driver="bridge" if bridge else kind,
+        driver="bridge" if bridge else kind if kind in _PAST_THE_HOST else "routed",
         bridge=bridge if bridge and present(bridge) else "",
         subnets=tuple(subnets)[: limits.CNI_SUBNETS_MAX],
         gateways=tuple(gateways)[: limits.CNI_SUBNETS_MAX],
+        # Kubernetes' own rule for networks: pods reach each other without translation.
+        routed=True,
     )
 
 

@@ -74,8 +74,6 @@ class CriSession:
         # Nobody says when a subscription has begun: what fell in between is found by a second look.
         self._interval_s = limits.CRI_POLL_S
         self._polls = False
-        #: True when everything was found once: the next attempt need not wait long.
-        self.listed = False
 
     async def run(self) -> None:
         """Follow the runtime until the connection fails. Raises EngineError."""
@@ -86,7 +84,6 @@ class CriSession:
             listener = asyncio.create_task(self._listen(client))
             try:
                 await self._list_all(client)
-                self.listed = True
                 await self._follow(client)
             finally:
                 listener.cancel()

@@ -8,6 +8,7 @@ The objects behind pods are read once each, where a pod's own word is not enough
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from urllib.parse import quote
 
 import structlog
@@ -72,7 +73,7 @@ class KubernetesDiscovery:
         *,
         node: str,
         cluster: str = "",
-        places: Callable[[frozenset[VirtualPlace]], None] = lambda _: None,
+        places: Callable[[frozenset[VirtualPlace]], None] | None = None,
     ) -> None:
         self._on_change = on_change
         self._access = access
@@ -85,9 +86,10 @@ class KubernetesDiscovery:
 
     async def run(self) -> None:
         """Follow the cluster for ever; whatever fails is reported as EngineHealth and retried."""
-        await asyncio.gather(
-            self._keep("pods", self._follow_pods), self._keep("services", self._follow_services)
-        )
+        parts = [self._keep("pods", self._follow_pods)]
+        if self._places is not None:
+            parts.append(self._keep("services", partial(self._follow_services, self._places)))
+        await asyncio.gather(*parts)
 
     async def _keep(self, part: str, work: Callable[[KubernetesClient], Awaitable[None]]) -> None:
         wait_s = limits.RETRY_FIRST_S
@@ -138,7 +140,9 @@ class KubernetesDiscovery:
         else:
             self._trouble("pods", EngineHealth())
 
-    async def _follow_services(self, client: KubernetesClient) -> None:
+    async def _follow_services(
+        self, tell_places: Callable[[frozenset[VirtualPlace]], None], client: KubernetesClient
+    ) -> None:
         known: dict[str, tuple[VirtualPlace, ...]] = {}
 
         def put(raw: bytes) -> None:
@@ -151,7 +155,7 @@ class KubernetesDiscovery:
 
         def tell() -> None:
             places = [place for one in known.values() for place in one]
-            self._places(frozenset(places[: limits.KUBERNETES_PLACES_MAX]))
+            tell_places(frozenset(places[: limits.KUBERNETES_PLACES_MAX]))
             self._trouble("services", EngineHealth())
 
         async def listed(objects: list[bytes]) -> None:

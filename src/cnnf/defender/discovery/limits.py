@@ -94,8 +94,9 @@ CRI_SANDBOXES_MAX = 5_000
 CNI_FILES_MAX = 64
 CNI_BYTES_MAX = 256 * 1024
 CNI_SUBNETS_MAX = 256
-#: Addresses of pods in no subnet that a configuration tells of, which are taken one by one.
-CNI_ADDRESSES_MAX = 1_024
+#: Addresses of pods in no subnet that a configuration tells of, which are taken one by one: those
+#: of 250 pods with two each. The packet loops have room for 1,024 networks in all.
+CNI_ADDRESSES_MAX = 500
 
 #: Bytes of a service account's files and of a kubeconfig with certificates for many clusters.
 KUBERNETES_FILE_BYTES_MAX = 4 * 1024 * 1024
