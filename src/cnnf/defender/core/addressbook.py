@@ -17,6 +17,7 @@ from cnnf.defender.core.limits import (
     JOIN_LEAD_MS,
     START_LEAD_MS,
 )
+from cnnf.defender.core.pods import VirtualPlace
 from cnnf.policy.addresses import Network
 from cnnf.protocol.limits import NETWORKS_MAX
 from cnnf.protocol.messages import HostNetwork, Protocol
@@ -67,6 +68,7 @@ class AddressBook:
         self._held: dict[str, set[bytes]] = {}
         self._guests: dict[str, set[str]] = {}
         self._hosted: list[HostNetwork] = []
+        self._virtual: frozenset[tuple[bytes, int, Protocol]] = frozenset()
         self._networks: tuple[Network, ...] = extra_networks
         self._inside: dict[bytes, bool] = {}
         self._bridges: tuple[str, ...] = ()
@@ -91,6 +93,17 @@ class AddressBook:
     def bridges(self) -> tuple[str, ...]:
         """The interfaces of those networks."""
         return self._bridges
+
+    def set_places(self, places: frozenset[VirtualPlace]) -> None:
+        """All places where a cluster's services are reached."""
+        self._virtual = frozenset(
+            (ip_address(one.address).packed if one.address else b"", one.port, one.protocol)
+            for one in places
+        )
+
+    def is_virtual(self, address: bytes, port: int, protocol: Protocol) -> bool:
+        """Does a service of the cluster stand for this place, b'' for a port of every node?"""
+        return (address, port, protocol) in self._virtual
 
     def put(self, container: Container, now_ms: int) -> None:
         """A container runs, or is different than before."""
@@ -156,7 +169,9 @@ class AddressBook:
         """From when on a container may have sent from an address: since it joined the network, or
         was last told of without it, or a while before it is said to have started."""
         if place is not None and place.since:
-            return place.since - JOIN_LEAD_MS
+            # What starts has joined before its first process is there.
+            starts = container.started_at >= place.since
+            return place.since if starts else place.since - JOIN_LEAD_MS
         if container.id in self._told:
             return self._told[container.id]
         return container.started_at - START_LEAD_MS if container.started_at else 0

@@ -75,9 +75,9 @@ NAME_WAIT_MS = 1_500
 #: read within seconds of its end.
 ADDRESS_LINGER_MS = 120_000
 
-#: How long before it is said to have joined a network a container may have sent from there, and
-#: before it is said to have started: Docker says the first a few ms after the fact, and the second
-#: once its runtime has answered, which takes a while where every core is busy.
+#: How long before a running container is said to have joined a network it may have sent from there,
+#: and before one is said to have started: Docker says the first a few ms after the fact, and the
+#: second once its runtime has answered, which takes a while where every core is busy.
 JOIN_LEAD_MS = 100
 START_LEAD_MS = 1_000
 

@@ -48,9 +48,14 @@ def test_news_may_be_later_than_the_first_packet() -> None:
 
 def test_a_container_has_an_address_since_it_joined_the_network() -> None:
     book = AddressBook()
+    # One that starts joins before its first process is there.
     book.put(container("cart", ONE, started_at=T, since=T - 300), T + 500)
-    assert owner(book, T - 300 - JOIN_LEAD_MS) == "cart"
-    assert owner(book, T - 300 - JOIN_LEAD_MS - 1) == ""
+    assert owner(book, T - 300) == "cart"
+    assert owner(book, T - 301) == ""
+    # One that runs may send before the engine has said that it joined.
+    book.put(container("cart", ONE, "172.18.0.9", started_at=T, since=T + 900), T + 950)
+    assert owner(book, T + 900 - JOIN_LEAD_MS, "172.18.0.9") == "cart"
+    assert owner(book, T + 899 - JOIN_LEAD_MS, "172.18.0.9") == ""
 
 
 def test_a_gone_container_keeps_what_was_before_its_end() -> None:
@@ -283,8 +288,10 @@ def worlds(draw: st.DrawFn) -> World:
         ended = joined + draw(st.integers(1, 3_000))
         noticed = max(ended + draw(st.sampled_from((0, 5, 300, 1_500))), told + 1)
         alive = draw(st.integers(joined, ended))
-        # The engine says when it joined, a little late, or it does not.
-        said = draw(st.sampled_from((0, joined + draw(st.integers(0, JOIN_LEAD_MS)))))
+        # The engine says when it joined, a little late where it runs already, or it does not.
+        late = draw(st.integers(0, JOIN_LEAD_MS))
+        said = draw(st.sampled_from((0, joined, max(joined + late, started + 1))))
+        said = said if said - joined <= JOIN_LEAD_MS else joined
         made = container(name, ONE, started_at=started, since=said)
         news.append((told, number, partial(_put, made, told)))
         news.append((noticed, number, partial(_remove, name, noticed, alive)))
