@@ -68,6 +68,8 @@ class Naming:
             now_ms = _now_ms()
             self.names.expire(self._expired_ms, now_ms)
             self._expired_ms = now_ms
+            for asker in self._owners.keys() - self.names.askers:
+                del self._owners[asker]
             await self.tell_unread()
 
     def called(self, source: Endpoint, destination: Endpoint) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ his own names addresses for himself alone. Pure; times are milliseconds since th
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, KeysView
+from itertools import islice
 from typing import NamedTuple
 
 from cnnf.defender.core.limits import (
@@ -53,6 +54,11 @@ class Names:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def askers(self) -> KeysView[bytes]:
+        """Everybody who has been told something."""
+        return self._views.keys()
 
     def learn(self, learned: Learned, now_ms: int) -> list[Changed]:
         """Take an answer. Tells where names have come or gone, for what judges by them."""
@@ -121,16 +127,24 @@ class Names:
         return self._views.get(asker, _View()).get(address, {})
 
     def _make_room(self, asker: bytes) -> list[Changed]:
-        """Room for one address: the asker's own oldest goes, or that of whoever has most."""
-        fullest = asker
-        if len(self._views[asker]) < NAMED_BY_ASKER_MAX:
-            if self._count < NAMED_ADDRESSES_MAX:
-                return []
-            fullest = max(self._views, key=lambda one: len(self._views[one]))
-        address = next(iter(self._views[fullest]))
-        self._drop(fullest, address)
-        self.forgotten += 1
-        return [Changed(fullest, address)]
+        """Room for one address: the asker's own oldest goes, or some of those who have most."""
+        if len(self._views[asker]) >= NAMED_BY_ASKER_MAX:
+            return self._give_up(asker, 1)
+        changed: list[Changed] = []
+        if self._count >= NAMED_ADDRESSES_MAX:
+            # Some at a time, so that looking for who has most costs little each.
+            for fullest in sorted(self._views, key=lambda one: -len(self._views[one])):
+                changed += self._give_up(fullest, -(-len(self._views[fullest]) // 2))
+                if len(changed) >= NAMED_ADDRESSES_MAX // 32:
+                    break
+        return changed
+
+    def _give_up(self, asker: bytes, count: int) -> list[Changed]:
+        oldest = [Changed(asker, address) for address in islice(self._views[asker], count)]
+        for one in oldest:
+            self._drop(*one)
+        self.forgotten += len(oldest)
+        return oldest
 
     def _drop(self, asker: bytes, address: bytes) -> None:
         view = self._views[asker]

@@ -76,6 +76,7 @@ def test_a_policy_without_dns_objects_is_told_of_nothing() -> None:
     assert list(members) == []
 
 
+POLICY_MADE = compiled()
 texts = st.sampled_from(["api.pay.example", "test.pay.example", "b.example", "none"])
 steps = st.lists(
     st.tuples(st.sampled_from([POD, OTHER]), texts, st.integers(0, NAME_TTL_MIN_MS)), max_size=25
@@ -84,15 +85,15 @@ steps = st.lists(
 
 @given(steps)
 def test_changes_make_what_a_new_beginning_makes(given_steps: list[tuple[bytes, str, int]]) -> None:
-    names, members, now = Names(), Memberships(compiled()), NOW
+    names, members, now = Names(), Memberships(POLICY_MADE), NOW
     copy: dict[Changed, Selected] = {}
     for asker, name, wait in given_steps:
         before, now = now, now + wait
         changed = names.expire(before, now) + names.learn(learned(name, asker), now)
         for one in members.update(changed, names, now):
             copy[Changed(one.asker, one.address)] = one.selected
-    fresh = Memberships(compiled())
-    fresh.use(compiled(), names, now)
+    fresh = Memberships(POLICY_MADE)
+    fresh.use(POLICY_MADE, names, now)
     assert set(fresh) == set(members)
     assert {place: one for place, one in copy.items() if one != NOTHING} == {
         Changed(one.asker, one.address): one.selected for one in members

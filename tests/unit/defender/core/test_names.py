@@ -112,9 +112,19 @@ def test_all_together_are_bounded_and_who_has_most_gives_way() -> None:
     for asker in range(askers):
         for at in range(limits.NAMED_BY_ASKER_MAX):
             known.learn(learned("x.example", packed(at), asker=packed(asker)), NOW)
+    known.learn(learned("few.example", packed(0), asker=OTHER), NOW)
     known.learn(learned("api.example", API, asker=OTHER), NOW)
-    assert len(known) == limits.NAMED_ADDRESSES_MAX
+    assert len(known) <= limits.NAMED_ADDRESSES_MAX
     assert known.matching(OTHER, API, NOW) == ("api.example",)
+    assert known.matching(OTHER, packed(0), NOW) == ("few.example",)
+
+
+def test_many_who_have_little_make_room_in_little_time() -> None:
+    known = Names()
+    for asker in range(limits.NAMED_ADDRESSES_MAX + 2_000):
+        known.learn(learned("x.example", API, asker=packed(asker)), NOW)
+    assert len(known) <= limits.NAMED_ADDRESSES_MAX
+    assert len(known.askers) == len(known)
 
 
 numbers = st.integers(0, 5)
