@@ -63,6 +63,7 @@ from cnnf.defender.observer import Observer
 from cnnf.defender.options import Options
 from cnnf.defender.publisher import host_info
 from cnnf.defender.residents import Residents
+from cnnf.defender.sharing import Sharing
 from cnnf.policy.compiled import Compiled
 from cnnf.protocol.messages import HostInfo, Settings
 
@@ -176,12 +177,15 @@ class Defender:
         self._policy_news = asyncio.Event()
         self._address_news = asyncio.Event()
         self._address_watch = AddressWatch(self._address_news.set)
+        sharing = Sharing(self._book, self._loops)
+        self._observer.shared = sharing.rooms.owner
         self._residents = Residents(
             self._book,
             self._inventory,
             self._judging,
             self._loops,
             self._footprint,
+            sharing=sharing.update,
             named=self._named,
             raise_=self._condition,
             clear=self._conditions.clear,
@@ -216,7 +220,7 @@ class Defender:
         await self._delivery.open()
         self._acquaintances.restore()
         self._spawn("settings", self._delivery.listen)
-        sources = discoveries(self._options, self._residents.take)
+        sources = discoveries(self._options, self._residents.take, self._book.set_places)
         self._residents.start()
         self._residents.expect(sources)
         for name, work in sources.items():

@@ -9,27 +9,35 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from cnnf.defender.core.containers import Change
+from cnnf.defender.core.pods import VirtualPlace
 from cnnf.defender.discovery.cri import CriDiscovery
 from cnnf.defender.discovery.docker import DockerDiscovery
 from cnnf.defender.options import Options
 
 
 def discoveries(
-    options: Options, told: Callable[[str, Change], None]
+    options: Options,
+    told: Callable[[str, Change], None],
+    places: Callable[[frozenset[VirtualPlace]], None],
 ) -> dict[str, Callable[[], Awaitable[None]]]:
-    """The sources by name, each to be run for ever; what they tell is handed on with the name."""
+    """The sources by name, each to be run for ever; what they tell is handed on with the name.
+
+    `places` gets where a cluster's services are reached, all of them whenever they change.
+    """
     found: dict[str, Callable[[], Awaitable[None]]] = {
         "docker": DockerDiscovery(partial(told, "docker"), options.docker_socket).run
     }
     for path in dict.fromkeys(options.cri_sockets):
         name = f"cri:{path}"
         found[name] = CriDiscovery(partial(told, name), path, cluster=options.cluster).run
-    found |= _kubernetes(options, partial(told, "kubernetes"))
+    found |= _kubernetes(options, partial(told, "kubernetes"), places)
     return found
 
 
 def _kubernetes(
-    options: Options, told: Callable[[Change], None]
+    options: Options,
+    told: Callable[[Change], None],
+    places: Callable[[frozenset[VirtualPlace]], None],
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     # Loaded only where there is a cluster.
     from cnnf.defender.discovery import kubernetes_access as access
@@ -44,4 +52,5 @@ def _kubernetes(
 
     # A kubelet registers its node by the host's name in small letters unless told otherwise.
     node = options.node or (options.host_name or socket.gethostname()).lower()
-    return {"kubernetes": KubernetesDiscovery(told, way, node=node, cluster=options.cluster).run}
+    cluster = KubernetesDiscovery(told, way, node=node, cluster=options.cluster, places=places)
+    return {"kubernetes": cluster.run}

@@ -174,7 +174,8 @@ def is_loopback(address: bytes) -> bool:
 
 
 def attribute(sighting: Sighting, around: Surroundings) -> Ends | Unnamed | None:
-    """Name both ends. None when the sighting is the second half of another one (a forwarder's).
+    """Name both ends. None when the sighting is half of another one: a forwarder's second, or the
+    first of a connection to a cluster's service.
 
     `Unnamed` when a container's name is missing that discovery may still bring.
     """
@@ -182,6 +183,8 @@ def attribute(sighting: Sighting, around: Surroundings) -> Ends | Unnamed | None
     source = _source(sighting, owner, around)
     destination, port = _destination(sighting, around)
     if _is_second_half(sighting, owner, destination, port, around):
+        return None
+    if not destination.instance and _is_first_half(sighting, around):
         return None
     process = owner.process if owner is not None else None
     ends = Ends(source, destination, port, process)
@@ -210,6 +213,23 @@ def _is_second_half(
     if owner is not None:
         return owner.forwards
     return any(one.forwards for host_port in host_ports for one in around.listeners.at(host_port))
+
+
+def _is_first_half(sighting: Sighting, around: Surroundings) -> bool:
+    """Does a balancer of the cluster's (IPVS) send this on, so that it is seen again with the pod
+    behind the service as its destination?
+
+    Mostly a service's address is translated before we look. What was decided about one that was
+    not is told: if it was refused, there is no other half.
+    """
+    if sighting.effect not in (None, "allow"):
+        return False
+    address = plain(sighting.destination)
+    place = sighting.port, sighting.protocol
+    if around.book.is_virtual(address, *place):
+        return True
+    own = _is_host(address, around.host_addresses)
+    return own and around.book.is_virtual(b"", *place)
 
 
 def is_local(address: bytes, around: Surroundings) -> bool:
