@@ -30,7 +30,7 @@ class Program:
                 *self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         deadline = time.monotonic() + START_S
-        while ready not in self.log.read_text(errors="replace")[began:]:
+        while ready.encode() not in self.log.read_bytes()[began:]:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"it did not start:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.05)
