@@ -337,11 +337,10 @@ impl Judge {
 
     pub fn decide(&mut self, ends: &Ends) -> Verdict {
         let (source, destination) = (ends.source.plain(), ends.destination.plain());
-        let sources = if ends.hook != OUTPUT {
-            self.elsewhere(&(source, 0, 0))
-        } else {
-            let named = self.cgroups.get(&ends.cgroup).copied();
-            Who::One(named.or(ends.owner).unwrap_or(self.host))
+        let sources = match self.cgroups.get(&ends.cgroup).copied().or(ends.owner) {
+            Some(socket) => Who::One(socket),
+            None if ends.hook == OUTPUT => Who::One(self.host),
+            None => self.elsewhere(&(source, 0, 0)),
         };
         let destinations = if ends.hook == INPUT || self.is_host(destination) {
             Who::One(self.listening(destination, ends.port))

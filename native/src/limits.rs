@@ -28,6 +28,7 @@ pub const STRANGER_FORGET_MS: u64 = 10_000;
 pub const STRANGER_TELL_MS: u64 = 1_000;
 pub const REPORT_SOUGHT_MAX: usize = 500;
 pub const ADDRESS_CANDIDATES_MAX: usize = 64;
+pub const SHARED_ROOMS_MAX: usize = 256;
 pub const TABLE_LISTENERS_MAX: usize = 65_536;
 pub const TABLE_CGROUPS_MAX: usize = 65_536;
 pub const TABLE_NETWORKS_MAX: usize = 1_024;

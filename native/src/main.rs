@@ -16,6 +16,7 @@ mod nfqueue;
 mod orders;
 mod owner;
 mod packet_loop;
+mod room;
 mod rules;
 mod seccomp;
 mod segment;

@@ -1,7 +1,9 @@
 //! What the daemon tells the loop: the same records as `core/observations.py`.
 
 use crate::address::Address;
-use crate::limits::{TABLE_ADDRESSES_MAX, TABLE_CGROUPS_MAX, TABLE_HOST_ADDRESSES_MAX};
+use crate::limits::{
+    ADDRESS_CANDIDATES_MAX, TABLE_ADDRESSES_MAX, TABLE_CGROUPS_MAX, TABLE_HOST_ADDRESSES_MAX,
+};
 use crate::msgpack::{Malformed, Reader, Result};
 use crate::tables::{
     read_address, read_addresses, read_behind, read_candidate, read_classes, read_listeners,
@@ -14,6 +16,7 @@ pub enum Order {
     Cgroups { put: Named, drop: Vec<u64> },
     Looked { number: u64, owners: Vec<(u64, Candidate)> },
     Endpoints(Endpoints),
+    Room { number: u64, addresses: Vec<Address> },
 }
 
 /// What has changed of endpoints.
@@ -49,6 +52,10 @@ impl Order {
                 })?,
             },
             (4, 8) => Order::Endpoints(read_endpoints(&mut reader, rules, classes)?),
+            (5, 3) => Order::Room {
+                number: reader.unsigned()?,
+                addresses: read_addresses(&mut reader, ADDRESS_CANDIDATES_MAX)?,
+            },
             _ => return Err(Malformed),
         };
         reader.end()?;

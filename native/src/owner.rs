@@ -24,6 +24,11 @@ impl SocketOwner {
         SocketOwner { socket, sequence: 0, buffer: vec![0; ANSWER_BYTES] }
     }
 
+    /// Asks through a socket of the daemon's, opened in another namespace.
+    pub fn asking(socket: OwnedFd) -> SocketOwner {
+        SocketOwner { socket: Some(socket), sequence: 0, buffer: vec![0; ANSWER_BYTES] }
+    }
+
     /// The socket, `None` when it can't be told: then the flow is unattributed, never guessed.
     ///
     /// First exactly; then as bound to the device it leaves by; then, since a destination that was

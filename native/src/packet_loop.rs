@@ -21,6 +21,7 @@ use crate::nfqueue::{
 };
 use crate::orders::Order;
 use crate::owner::SocketOwner;
+use crate::room::Rooms;
 use crate::segment::parse_segment;
 use crate::stranger::Strangers;
 use crate::sys::{self, Burst};
@@ -48,6 +49,7 @@ pub struct PacketLoop {
     judge: Judge,
     ledger: Ledger,
     holds: Holds,
+    rooms: Rooms,
     strangers: Strangers,
     /// Flows that the daemon has to look at, with count 0.
     looks: Vec<Seen>,
@@ -76,6 +78,7 @@ impl PacketLoop {
             judge: Judge::new(Tables::none()),
             ledger: Ledger::default(),
             holds: Holds::default(),
+            rooms: Rooms::default(),
             strangers: Strangers::default(),
             looks: Vec::new(),
             generation: None,
@@ -189,6 +192,8 @@ impl PacketLoop {
         let mut socket = Default::default();
         if packet.hook == OUTPUT {
             socket = self.setup.owner.find(&ends, packet.out_device).unwrap_or(socket);
+        } else if self.rooms.share(ends.source) {
+            socket = self.rooms.find(&ends).unwrap_or(socket);
         }
         let pending = Pending {
             id: packet.id,
@@ -200,7 +205,7 @@ impl PacketLoop {
             uid: packet.uid,
             arrived_ms: wall_ms,
         };
-        let unknown = packet.hook == OUTPUT && socket.inode != 0 && self.tells(&pending);
+        let unknown = socket.inode != 0 && self.tells(&pending);
         let awaits = self.judge.awaits(packet.hook, ends.source, ends.destination);
         if (unknown || awaits) && !self.holds.is_full() {
             let look = unknown && self.holds.may_look(&self.judge, now_ms);
@@ -239,7 +244,10 @@ impl PacketLoop {
             version: self.judge.version,
             hook: packet.hook,
             protocol: packet.ends.protocol,
-            source: if named { Address::ANY } else { packet.ends.source },
+            source: match named && packet.hook == OUTPUT {
+                true => Address::ANY,
+                false => packet.ends.source,
+            },
             destination: packet.ends.destination,
             port: packet.ends.port,
             cgroup: packet.cgroup,
@@ -260,14 +268,18 @@ impl PacketLoop {
         if verdict.doubt != Doubt::None && !self.may_pass(packet, verdict.doubt == Doubt::Grave) {
             return;
         }
-        let named = packet.hook == OUTPUT && self.judge.is_named(packet.cgroup);
+        let named = self.judge.is_named(packet.cgroup);
         let key = self.key(packet, named, verdict.effect, verdict.rule);
         self.ledger.add(key, packet.inode, packet.uid, ends.source_port, packet.arrived_ms);
         let remember = verdict.unanimous
             && !awaits
             && verdict.doubt == Doubt::None
             && verdict.effect != ALERT
-            && (packet.hook != OUTPUT || named);
+            && match packet.hook {
+                OUTPUT => named,
+                // Others have the address too: each connection of theirs is asked about.
+                _ => !self.rooms.share(ends.source),
+            };
         self.accept(packet.id, packet.mark, verdict.effect > ALERT, remember);
     }
 
@@ -401,6 +413,7 @@ impl PacketLoop {
                 self.holds.looked(number, &owners);
                 self.let_go(sys::monotonic_ms());
             }
+            Order::Room { number, addresses } => self.rooms.take(number, &addresses, file)?,
             Order::Endpoints(change) => {
                 let places: Vec<_> = change.peers.iter().map(|(place, _)| *place).collect();
                 let gone = change.gone.clone();

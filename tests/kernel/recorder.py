@@ -37,6 +37,7 @@ from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
 from cnnf.defender.local_services import LocalServices
 from cnnf.defender.naming import Naming
 from cnnf.defender.observer import Observer
+from cnnf.defender.sharing import Sharing
 from cnnf.policy.compiled import compile_policy
 from cnnf.policy.form import parse_policy
 from cnnf.protocol.messages import Settings
@@ -88,6 +89,8 @@ class Recorder:
             lambda _: None,
             lambda _, __: None,
         )
+        self.sharing = Sharing(book, self.loops)
+        self.observer.shared = self.sharing.rooms.owner
         self.naming = Naming(
             QUEUE + 1,
             book,
@@ -190,10 +193,17 @@ class Recorder:
         )
         return (time.monotonic() - started) * 1000
 
-    async def do_container(self, key: str, image: str, pid: int, addresses: list[str]) -> object:
-        """A container, as discovery would tell of it."""
+    async def do_container(
+        self, key: str, image: str, pid: int, addresses: list[str], shares: str = ""
+    ) -> object:
+        """A container, as discovery would tell of it; it may share another one's namespace."""
         place = Attachment(network="n", name="n", addresses=tuple(addresses))
-        self.book.put(Container(id=key, image=image, pid=pid, attachments=(place,)), 0)
+        attachments = (place,) if addresses else ()
+        container = Container(
+            id=key, image=image, pid=pid, attachments=attachments, shared_network=shares
+        )
+        self.book.put(container, 0)
+        self.sharing.update()
         self.judging.tell_endpoints(self.loops)
         self.naming.owners_changed()
         self.observer.names_changed()

@@ -96,7 +96,7 @@ class LocalServices:
         pid = self._processes.holder(inode, [*seen, *pids[:_NEWEST]])
         if not pid and thoroughly and len(pids) > _NEWEST and self._may_pass():
             pid = self._processes.holder(inode, pids[_NEWEST:])
-        if not pid:
+        if not pid and (cgroup in self._by_cgroup or service_name(path, "").by == "program"):
             return
         if cgroup in self._by_cgroup:
             self._processes_of[inode] = self._processes.of(pid).process

@@ -110,6 +110,8 @@ class Observer:
         self._listeners_at = 0.0
         self._host_addresses: frozenset[bytes] = frozenset()
         self._log_owner = SocketOwner()
+        #: Who can be asked about connections from an address that containers share.
+        self.shared: Callable[[bytes], SocketOwner | None] = lambda _: None
         self._worker = asyncio.Lock()
         self._quick_since = 0.0
         self._quick_looks = 0
@@ -146,20 +148,16 @@ class Observer:
     def _sighting(self, report: Report, seen: Seen) -> Sighting:
         cause = self._judging.cause(report, seen)
         # A cgroup that names a service stands for all of its sockets.
-        inode = seen.inode if seen.source else 0
-        flow = FlowKey(
-            b"" if seen.cgroup else seen.source,
-            seen.cgroup,
-            seen.destination,
-            seen.port,
-            seen.protocol,
-        )
+        own = seen.hook == OUTPUT
+        inode = seen.inode if own and seen.source else 0
+        source = b"" if own and seen.cgroup else seen.source
+        flow = FlowKey(source, seen.cgroup, seen.destination, seen.port, seen.protocol)
         self._decide(flow, cause)
-        self._missed.answered(
-            flow._replace(source=b"", cgroup=0) if seen.hook == OUTPUT else flow, seen.count
-        )
-        if seen.hook == OUTPUT and cause.effect != "prevent":
-            place = Place(seen.destination, seen.port, seen.protocol)
+        source = b"" if own else seen.source
+        self._missed.answered(flow._replace(source=source, cgroup=0), seen.count)
+        # Of other hosts and of containers only those that share an address have to be told apart.
+        if (own or seen.cgroup) and cause.effect != "prevent":
+            place = Place(seen.destination, seen.port, seen.protocol, source)
             self._awaited.ask(place, Asker(seen.cgroup, inode), seen.count)
         return Sighting(
             source=seen.source,
@@ -195,14 +193,12 @@ class Observer:
         if segment is None:
             return
         owner = None
-        if packet.hook == OUTPUT:
-            owner = self._log_owner.find(
-                segment.source,
-                segment.source_port,
-                segment.destination,
-                segment.port,
-                packet.out_device,
-            )
+        own = packet.hook == OUTPUT
+        asked = self._log_owner if own else self.shared(segment.source)
+        if asked is not None:
+            source, destination, source_port, port, _ = segment
+            device = packet.out_device if own else 0
+            owner = asked.find(source, source_port, destination, port, device)
         if owner is not None:
             self._look_quickly(owner.cgroup, owner.inode)
         now_ms = _now_ms()
@@ -262,13 +258,11 @@ class Observer:
         """Whose answers these are: flow, inode, how many."""
         if not answers:
             return
-        if not self._is_own(flow.source):
-            yield flow, 0, answers
-            return
-        shares = self._awaited.answer(_place(flow), answers)
+        source = b"" if self._is_own(flow.source) else flow.source
+        shares = self._awaited.answer(_place(flow)._replace(source=source), answers)
         for asker, share in shares:
             if asker.cgroup:
-                yield flow._replace(source=b"", cgroup=asker.cgroup), asker.inode, share
+                yield flow._replace(source=source, cgroup=asker.cgroup), asker.inode, share
             else:
                 yield flow, 0, share
         if not shares:

@@ -39,7 +39,8 @@ _CODES: dict[str, Code] = {
 
 
 class Residents:
-    """Owns what sources have told. `named` is called when an address may have got a name;
+    """Owns what sources have told. `sharing` is called when it may be otherwise who shares an
+    address, `named` when an address may have got a name;
     `raise_` and `clear` are for conditions."""
 
     def __init__(
@@ -50,6 +51,7 @@ class Residents:
         loops: Loops,
         footprint: Footprint,
         *,
+        sharing: Callable[[], None],
         named: Callable[[], None],
         raise_: Callable[[Code, str], None],
         clear: Callable[[Code], object],
@@ -59,6 +61,7 @@ class Residents:
         self._judging = judging
         self._loops = loops
         self._footprint = footprint
+        self._sharing = sharing
         self._named = named
         self._raise = raise_
         self._clear = clear
@@ -128,11 +131,13 @@ class Residents:
 
     def tell_endpoints(self) -> None:
         """Tell the packet loops who stands behind addresses now."""
+        self._sharing()
         if self._judging.tell_endpoints(self._loops):
             self.owner_news.set()
 
     def surroundings(self, listeners: Listeners, host_addresses: frozenset[bytes]) -> None:
         """Who listens on this host and what addresses it has now."""
+        self._sharing()
         if self._judging.set_surroundings(self._loops, listeners, host_addresses):
             self.owner_news.set()
 

@@ -1,4 +1,4 @@
-"""Which of the host's programs an answer was for.
+"""Which of the host's programs, or of containers that share an address, an answer was for.
 
 The kernel counts answers by address, and a host's programs share its addresses. Mostly only one of
 them talks to a place, and then it is certain; where several do, each gets answers for as many as it
@@ -12,11 +12,13 @@ from cnnf.defender.core.limits import ANSWERS_AWAITED_MAX
 
 
 class Place(NamedTuple):
-    """Where a flow of the host goes: packed address, port, protocol number."""
+    """Where a flow goes: packed address, port, protocol number. `source` is the address that
+    containers share; empty where the host itself asks."""
 
     destination: bytes
     port: int
     protocol: int
+    source: bytes = b""
 
 
 class Asker(NamedTuple):

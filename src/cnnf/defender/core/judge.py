@@ -223,11 +223,11 @@ class Judge:
         A cgroup that names a service goes before it: by that the flow is remembered.
         """
         source, destination = plain(source), plain(destination)
-        if hook != OUTPUT:
-            sources = self._elsewhere(source, 0, 0)
+        told = self._cgroups.get(cgroup, owner)
+        if told >= 0:
+            sources: tuple[int, ...] = (told,)
         else:
-            named = self._cgroups.get(cgroup, owner)
-            sources = self._host if named < 0 else (named,)
+            sources = self._host if hook == OUTPUT else self._elsewhere(source, 0, 0)
         if hook == INPUT or self._is_host(destination):
             destinations = self._listening(destination, port)
         else:

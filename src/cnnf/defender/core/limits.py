@@ -286,6 +286,11 @@ REPORT_SOUGHT_MAX = 500
 #: Candidates behind one address; two such ends are 4,096 pairs to judge, ~400 µs in a loop, once.
 ADDRESS_CANDIDATES_MAX = 64
 
+#: Network namespaces that containers share and in which connections are told apart by their socket:
+#: one socket each in every loop. More than the pods of a node (110 as a rule); what shares an
+#: address beyond it is not named, and judged by what holds for all.
+SHARED_ROOMS_MAX = 256
+
 #: A loop shows that it lives at least twice a second; one that has not for so long is stuck and is
 #: killed. Looked at four times a second, so that packets pass again within two seconds.
 LOOP_STUCK_SECONDS = 1.5

@@ -105,7 +105,16 @@ class Endpoints(msgspec.Struct, frozen=True, array_like=True, tag=4):
     gone: list[tuple[bytes, int, int]] = []
 
 
-Order = Use | Prepare | Cgroups | Looked | Endpoints
+class Room(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Addresses that containers share, who live in one network namespace: who connects from there
+    is asked through the socket that comes along, which was opened in there. No address and no
+    socket: the namespace of this number is shared no more."""
+
+    number: int
+    addresses: list[bytes] = []
+
+
+Order = Use | Prepare | Cgroups | Looked | Endpoints | Room
 
 #: A number's bytes at most, as it is encoded.
 _NUMBER_BYTES = 9

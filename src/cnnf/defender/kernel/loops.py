@@ -26,6 +26,7 @@ from cnnf.defender.core.observations import (
     Order,
     Prepare,
     Report,
+    Room,
     Use,
     decode_report,
     encode,
@@ -33,6 +34,7 @@ from cnnf.defender.core.observations import (
 from cnnf.defender.core.tables import Tables, encode_tables
 from cnnf.defender.kernel.errors import KernelError
 from cnnf.defender.kernel.loop_process import LoopKind, LoopProcess, start_loop
+from cnnf.defender.kernel.shared_rooms import open_in
 from cnnf.defender.netlink.errors import NetlinkError
 
 _log = structlog.get_logger(__name__)
@@ -86,6 +88,7 @@ class Loops:
         self._generation = 0
         self._version = -1
         self._confirmed = asyncio.Event()
+        self._shared: dict[int, tuple[Room, int]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._totals = [0, 0, 0, 0]
 
@@ -108,6 +111,22 @@ class Loops:
         data = encode(order)
         for loop in self._loops:
             self._send(loop, data)
+
+    def share(self, room: Room, pid: int) -> None:
+        """Tell every loop of a namespace that containers share, in which this process lives; or,
+        without addresses, that it is no more. Raises OSError when it can't be entered."""
+        if not room.addresses:
+            if self._shared.pop(room.number, None) is not None:
+                self.tell(room)
+            return
+        self._shared[room.number] = room, pid
+        for loop in self._loops:
+            self._send_room(loop, room, pid)
+
+    def _send_room(self, loop: _Loop, room: Room, pid: int) -> None:
+        # Each loop has a socket of its own: an answer is whoever's who reads it.
+        with open_in(pid) as asking:
+            self._send(loop, encode(room), asking.fileno())
 
     def prepare(self, tables: Tables) -> None:
         """Make every loop judge by other tables; `use_generation` waits until all do."""
@@ -207,6 +226,9 @@ class Loops:
             # Before it runs, so that it answers nothing by less than all there is to know; and to
             # every loop, since what is told later goes on from these tables.
             self.prepare(self._tables())
+            for room, pid in self._shared.values():
+                with contextlib.suppress(OSError):
+                    self._send_room(loop, room, pid)
             self._send(loop, encode(Use(self._generation)))
             loop.process = start_loop(
                 loop.queue,

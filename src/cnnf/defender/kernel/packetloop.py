@@ -40,6 +40,7 @@ from cnnf.defender.core.observations import (
     Looked,
     Prepare,
     Report,
+    Room,
     Seen,
     Use,
     decode_order,
@@ -49,6 +50,7 @@ from cnnf.defender.core.strangers import Strangers
 from cnnf.defender.core.tables import InvalidTablesError, Tables, decode_tables
 from cnnf.defender.kernel.orders import UnreadableFileError, read_file, receive_record
 from cnnf.defender.kernel.privileges import confine_loop
+from cnnf.defender.kernel.shared_rooms import Rooms
 from cnnf.defender.kernel.sockdiag import SocketOwner
 from cnnf.defender.netlink import nfqueue
 from cnnf.defender.netlink.errors import NetlinkError
@@ -88,6 +90,7 @@ class PacketLoop:
         self._judge = Judge(Tables(version=0))
         self._ledger = Ledger()
         self._holds = Holds()
+        self._rooms = Rooms()
         self._strangers = Strangers()
         #: Flows that the daemon has to look at, with count 0.
         self._looks: list[Seen] = []
@@ -198,17 +201,17 @@ class PacketLoop:
         if ends is None:
             self._take_unreadable(packet.id, packet.mark)
             return
+        asked = self._owner if packet.hook == _OUTPUT else self._rooms.owner(ends.source)
         owner = None
-        if packet.hook == _OUTPUT:
+        if asked is not None:
             source, destination, source_port, port, protocol = ends
-            owner = self._owner.find(
-                source, source_port, destination, port, packet.out_device, protocol
-            )
+            device = packet.out_device if packet.hook == _OUTPUT else 0
+            owner = asked.find(source, source_port, destination, port, device, protocol)
         cgroup, inode = (owner.cgroup, owner.inode) if owner else (0, 0)
         pending = Pending(
             packet.id, packet.mark, packet.hook, ends, cgroup, inode, packet.uid, wall_ms
         )
-        unknown = packet.hook == _OUTPUT and inode != 0 and self._tells(pending)
+        unknown = inode != 0 and self._tells(pending)
         awaits = self._judge.awaits(packet.hook, ends.source, ends.destination)
         if (unknown or awaits) and not self._holds.full:
             look = unknown and self._holds.may_look(self._judge, now_ms)
@@ -238,8 +241,9 @@ class PacketLoop:
     def _key(self, packet: Pending, *, named: bool, effect: int, rule: int) -> Key:
         ends = packet.ends
         return Key(
-            self._judge.version, packet.hook, ends.protocol, b"" if named else ends.source,
-            ends.destination, ends.port, packet.cgroup, 0 if named else packet.inode, effect, rule,
+            self._judge.version, packet.hook, ends.protocol,
+            b"" if named and packet.hook == _OUTPUT else ends.source, ends.destination, ends.port,
+            packet.cgroup, 0 if named else packet.inode, effect, rule,
         )  # fmt: skip
 
     def _decide(self, packet: Pending, owner: int, *, awaits: bool) -> None:
@@ -257,7 +261,7 @@ class PacketLoop:
         )  # fmt: skip
         if doubt and not self._may_pass(packet, grave=doubt == GRAVE):
             return
-        named = packet.hook == _OUTPUT and judge.is_named(packet.cgroup)
+        named = judge.is_named(packet.cgroup)
         self._ledger.add(
             self._key(packet, named=named, effect=effect, rule=rule),
             uid=packet.uid,
@@ -266,12 +270,10 @@ class PacketLoop:
             now_ms=packet.arrived_ms,
         )
         lasting = unanimous and not awaits and not doubt and effect != ALERT
-        self._accept(
-            packet.id,
-            packet.mark,
-            refuse=effect == PREVENT,
-            remember=lasting and (packet.hook != _OUTPUT or named),
-        )
+        # Others have a shared address too: each connection of theirs is asked about.
+        alone = named if packet.hook == _OUTPUT else not self._rooms.owner(ends.source)
+        refuse = effect == PREVENT
+        self._accept(packet.id, packet.mark, refuse=refuse, remember=lasting and alone)
 
     def _may_pass(self, packet: Pending, *, grave: bool) -> bool:
         """Have the daemon ask who an end elsewhere is. Until it may have the answer what could be
@@ -367,6 +369,8 @@ class PacketLoop:
             case Prepare(version) if files:
                 self._prepared = True
                 self._take_tables(version, files[0])
+            case Room(number, addresses):
+                self._rooms.take(number, addresses, files)
             case Cgroups(put, drop):
                 self._judge.put_cgroups(put, drop)
             case Looked(number, owners):

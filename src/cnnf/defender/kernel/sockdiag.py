@@ -20,16 +20,26 @@ _ANSWER_TIMEOUT = struct.pack("@ll", 0, 50_000)
 _READ_BYTES = 65_536
 
 
+def asking_socket() -> socket.socket:
+    """A socket for questions about the sockets of the namespace the calling thread is in."""
+    asking = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG
+    )
+    asking.bind((0, 0))
+    asking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _ANSWER_TIMEOUT)
+    return asking
+
+
 class SocketOwner:
     """Finds the local socket behind a SYN that is on its way out."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG
-        )
-        self._socket.bind((0, 0))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _ANSWER_TIMEOUT)
+    def __init__(self, asking: socket.socket | None = None) -> None:
+        self._socket = asking or asking_socket()
         self._sequence = 0
+
+    def close(self) -> None:
+        """Close the socket that asks."""
+        self._socket.close()
 
     def find(
         self,
