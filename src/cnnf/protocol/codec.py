@@ -80,14 +80,7 @@ def _check(batch: Batch) -> None:
     _check_number("sent_at", batch.sent_at)
     if batch.host is not None:
         _check_host(batch.host)
-    if batch.gap is not None:
-        for number in (batch.gap.first, batch.gap.last, batch.gap.flows):
-            _check_number("gap", number)
-    if batch.applied is not None:
-        _check_number("applied", batch.applied.generation)
-    if batch.spool is not None:
-        for number in (batch.spool.bytes, batch.spool.bytes_max, batch.spool.oldest_at):
-            _check_number("spool", number)
+    _check_delivery(batch)
     _check_length("flows", len(batch.flows), limits.BATCH_FLOWS_MAX)
     _check_length("instances", len(batch.instances), limits.BATCH_INSTANCES_MAX)
     _check_length("conditions", len(batch.conditions), limits.BATCH_CONDITIONS_MAX)
@@ -99,6 +92,17 @@ def _check(batch: Batch) -> None:
         _check_number(f"conditions[{index}]", condition.since)
     for index, instance in enumerate(batch.instances):
         _check_instance(f"instances[{index}]", instance)
+
+
+def _check_delivery(batch: Batch) -> None:
+    if batch.gap is not None:
+        for number in (batch.gap.first, batch.gap.last, batch.gap.flows):
+            _check_number("gap", number)
+    if batch.applied is not None:
+        _check_number("applied", batch.applied.generation)
+    if batch.spool is not None:
+        for number in (batch.spool.bytes, batch.spool.bytes_max, batch.spool.oldest_at):
+            _check_number("spool", number)
 
 
 def _check_host(host: HostInfo) -> None:
