@@ -106,15 +106,24 @@ class Names:
 
     def expire(self, since_ms: int, now_ms: int) -> list[Changed]:
         """Forget what is too old for any use; where a name has ceased to hold since then."""
+        old_ms = now_ms - NAME_LINGER_MS
+        # Mostly there is nothing to do: looked at as cheaply as can be, 10 ms for all there may be.
+        due = [
+            Changed(asker, address)
+            for asker, view in self._views.items()
+            for address, named in view.items()
+            for until in named.values()
+            if until <= now_ms and (until > since_ms or until <= old_ms)
+        ]
         changed = []
-        for asker, view in list(self._views.items()):
-            for address, named in list(view.items()):
-                if any(since_ms < until <= now_ms for until in named.values()):
-                    changed.append(Changed(asker, address))
-                for name in [n for n, until in named.items() if until + NAME_LINGER_MS <= now_ms]:
-                    del named[name]
-                if not named:
-                    self._drop(asker, address)
+        for one in dict.fromkeys(due):
+            named = self._views[one.asker][one.address]
+            if any(since_ms < until <= now_ms for until in named.values()):
+                changed.append(one)
+            for name in [name for name, until in named.items() if until <= old_ms]:
+                del named[name]
+            if not named:
+                self._drop(*one)
         return changed
 
     def forget(self, asker: bytes) -> list[Changed]:
