@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import pytest
 
 from tests.lab import engine, netns, runners
-from tests.lab.hosts import Host
+from tests.lab.hosts import ROUTED, Host
 from tests.lab.lab import Lab
+from tests.lab.runners import Runner
 
-IMAGES = ("web", "api", "cache", "shop", "db", "probe", "pod", "side", "churn")
+#: Images of containers that come and go.
+CHURN = ("churn-a", "churn-b", "churn-c")
+IMAGES = ("web", "api", "cache", "shop", "db", "probe", "pod", "side", *CHURN)
 NETWORK = "shop"
 
 
@@ -46,6 +49,53 @@ def estate() -> Iterator[Estate]:
             one.engine.docker("network", "create", NETWORK)
         lab.defend()
         yield made
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who takes part: `web` to `side` are containers on alpha, `api` to `probe` on beta."""
+
+    web: Runner
+    web_routed: Runner
+    cache: Runner
+    shop: Runner
+    pod: Runner
+    side: Runner
+    api: Runner
+    db: Runner
+    probe: Runner
+    front: Runner
+    node: Runner
+    agents: tuple[Runner, Runner]
+    store: Runner
+    tool: Runner
+    outside: Runner
+    bare: Runner
+
+
+@pytest.fixture(scope="session")
+def cast(estate: Estate) -> Cast:
+    """Everybody in their places."""
+    alpha, beta, gamma = estate.alpha, estate.beta, estate.gamma
+    own = ("--network", NETWORK)
+    return Cast(
+        web=alpha.container("web", "lab/web:1.0", 8000, options=own),
+        web_routed=alpha.container("web-routed", "lab/web:1.0", options=("--network", ROUTED)),
+        cache=alpha.container("cache", "lab/cache:1.0", 6379, options=own),
+        shop=alpha.container("shop", "lab/shop:1.0", 8081, options=(*own, "-p", "18081:8081")),
+        pod=alpha.container("pod", "lab/pod:1.0", options=own),
+        side=alpha.container("side", "lab/side:1.0", options=("--network", "container:pod")),
+        api=beta.container("api", "lab/api:1.0", 8080, 8443, options=("-p", "18080:8080")),
+        db=beta.container("db", "lab/db:1.0", 5432, options=("--network", ROUTED)),
+        probe=beta.container("probe", "lab/probe:1.0", 9200, options=("--network", "host")),
+        front=alpha.service("lab-front"),
+        node=alpha.service("lab-node", 9100),
+        agents=(alpha.service("lab-agent"), beta.service("lab-agent")),
+        store=gamma.service("lab-store", *range(7000, 7010)),
+        tool=gamma.program("lab-tool", 7100),
+        outside=estate.lab.outside.program("lab-outside", 443),
+        bare=estate.bare.program("lab-bare", 9999),
+    )
 
 
 def agreed(wrong: list[str]) -> None:

@@ -4,13 +4,12 @@ The script is played once for all tests here; each looks at its own line of it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.estate.conftest import NETWORK, Estate, agreed
-from tests.lab.hosts import OUTSIDE, ROUTED
+from tests.estate.conftest import Cast, Estate, agreed
+from tests.lab.hosts import OUTSIDE
 from tests.lab.lab import Line, Outcome
 from tests.lab.runners import Runner
 from tests.lab.truth import INTERNET, Edge, End, app, service, unmanaged
@@ -25,53 +24,6 @@ FRONT, STORE, NODE, AGENT, TOOL = (
 
 #: Connections of a line. Different for each, so that counts that changed places show up.
 COUNTS = iter(range(11, 99))
-
-
-@dataclass(frozen=True)
-class Cast:
-    """Who takes part: `web` to `side` are containers on alpha, `api` to `probe` on beta."""
-
-    web: Runner
-    web_routed: Runner
-    cache: Runner
-    shop: Runner
-    pod: Runner
-    side: Runner
-    api: Runner
-    db: Runner
-    probe: Runner
-    front: Runner
-    node: Runner
-    agents: tuple[Runner, Runner]
-    store: Runner
-    tool: Runner
-    outside: Runner
-    bare: Runner
-
-
-@pytest.fixture(scope="module")
-def cast(estate: Estate) -> Cast:
-    """Everybody in their places."""
-    alpha, beta, gamma = estate.alpha, estate.beta, estate.gamma
-    own = ("--network", NETWORK)
-    return Cast(
-        web=alpha.container("web", "lab/web:1.0", 8000, options=own),
-        web_routed=alpha.container("web-routed", "lab/web:1.0", options=("--network", ROUTED)),
-        cache=alpha.container("cache", "lab/cache:1.0", 6379, options=own),
-        shop=alpha.container("shop", "lab/shop:1.0", 8081, options=(*own, "-p", "18081:8081")),
-        pod=alpha.container("pod", "lab/pod:1.0", options=own),
-        side=alpha.container("side", "lab/side:1.0", options=("--network", "container:pod")),
-        api=beta.container("api", "lab/api:1.0", 8080, 8443, options=("-p", "18080:8080")),
-        db=beta.container("db", "lab/db:1.0", 5432, options=("--network", ROUTED)),
-        probe=beta.container("probe", "lab/probe:1.0", 9200, options=("--network", "host")),
-        front=alpha.service("lab-front"),
-        node=alpha.service("lab-node", 9100),
-        agents=(alpha.service("lab-agent"), beta.service("lab-agent")),
-        store=gamma.service("lab-store", 7000, 7001, 7002, 7003, 7004, 7005),
-        tool=gamma.program("lab-tool", 7100),
-        outside=estate.lab.outside.program("lab-outside", 443),
-        bare=estate.bare.program("lab-bare", 9999),
-    )
 
 
 def script(estate: Estate, cast: Cast) -> Iterator[Line]:
@@ -222,11 +174,7 @@ def outcome(estate: Estate, cast: Cast) -> Outcome:
 
 
 #: What is not right yet.
-NOT_YET = (
-    "container, another host's container, routed",
-    "shared network",
-    "host network, inbound",
-)
+NOT_YET = ("shared network", "host network, inbound")
 
 
 def lines_of_the_script() -> list[Any]:

@@ -17,7 +17,8 @@ from tests.lab.engine import Engine
 from tests.lab.netns import Namespace, namespaces, veth
 from tests.lab.programs import Defender
 from tests.lab.resolver import Zone
-from tests.lab.runners import PROGRAM_INSIDE, SOCKETS_INSIDE, Runner
+from tests.lab.runners import PROGRAM_INSIDE, SOCKETS_INSIDE, Runner, report
+from tests.lab.truth import Report
 from tests.lab.units import Unit
 
 OUTSIDE, RESOLVER = "203.0.113.7", "203.0.113.53"
@@ -147,6 +148,7 @@ class Host(Place):
         self.number = number
         self.address6 = f"fd90:{number}::2"
         self.engine: Engine | None = None
+        self._reports = itertools.count(1)
         self.defender: Defender | None = None
 
     def add_engine(self) -> Engine:
@@ -185,6 +187,18 @@ class Host(Place):
         )
         runner.wait()
         return runner
+
+    def one_shot(self, image: str, network: str, address: str, port: int, count: int) -> Report:
+        """A container that does nothing but connect as its first deed, and ends."""
+        assert self.engine is not None
+        name = f"report-{next(self._reports)}"
+        once = (PROGRAM_INSIDE, "once", f"{SOCKETS_INSIDE}/{self.name}.{name}")
+        self.engine.run_to_end(
+            *(image, (*once, address, str(port), str(count), "0")),
+            network=network,
+            bind=f"{self._sockets}:{SOCKETS_INSIDE}",
+        )
+        return report((self._sockets / f"{self.name}.{name}").read_text())
 
     def container_address(self, name: str) -> str:
         """A container's first address."""

@@ -19,7 +19,17 @@ from tests.lab import engine, netns, reaper, runners
 from tests.lab.hosts import OUTSIDE, ZONE, Host, Internetwork, Place
 from tests.lab.programs import DEFENDERS_PORT, PAGES_PORT, Console, Defender
 from tests.lab.runners import Runner
-from tests.lab.truth import VIEWS, Edge, Expected, Figures, Picture, Report, differences, expected
+from tests.lab.truth import (
+    VIEWS,
+    Edge,
+    Expected,
+    Figures,
+    Picture,
+    Report,
+    credited_wrongly,
+    differences,
+    expected,
+)
 
 #: Until Radar has gained what was made: counters are read every 2 s, batches sent every 0.4 s.
 TOLD_S = 20.0
@@ -27,6 +37,8 @@ TOLD_S = 20.0
 WATCHED_S = 3.0
 
 Pictures = dict[str, Picture]
+#: What a line was for, the edge it has to be, and what came of it.
+Made = tuple[str, Edge, Report]
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,15 @@ class Outcome:
         ]
 
     @property
+    def credited(self) -> list[str]:
+        """Who is said to have done what others did."""
+        return [
+            f"{view}: {said}"
+            for view in VIEWS
+            for said in credited_wrongly(self.wanted, self.gained[view])
+        ]
+
+    @property
     def invented(self) -> list[str]:
         """Edges of nobody's."""
         return [said for said in self.wrong if ": invented:" in said or said.startswith("drawn")]
@@ -100,6 +121,9 @@ class Lab:
         self.console = Console(namespace, f"10.90.{number}.2", self.work)
         cleanup.callback(self.console.stop)
         self._hosts: list[Host] = []
+        #: Everything that was made on it, and Radar before that.
+        self.made: list[Made] = []
+        self.first: Pictures = {}
         cleanup.callback(self._end)
 
     @classmethod
@@ -148,6 +172,7 @@ class Lab:
             one.wait()
         for one in defenders:
             one.wait_enabled()
+        self.first = self.pictures()
 
     def pictures(self) -> Pictures:
         """Radar as it is, both views."""
@@ -158,8 +183,9 @@ class Lab:
         before = self.pictures()
         return self.settled(before, play(script))
 
-    def settled(self, before: Pictures, made: list[tuple[str, Edge, Report]]) -> Outcome:
+    def settled(self, before: Pictures, made: list[Made]) -> Outcome:
         """What has come to Radar since `before`, once it agrees and stays like that, or not."""
+        self.made += made
         wanted = expected(made)
         deadline = time.monotonic() + TOLD_S
         while (found := self._since(before, wanted)).wrong and time.monotonic() < deadline:
@@ -168,6 +194,10 @@ class Lab:
             time.sleep(WATCHED_S)
             found = self._since(before, wanted)
         return found
+
+    def whole(self) -> Outcome:
+        """All that was ever made here, and all that Radar has gained."""
+        return self._since(self.first, expected(self.made))
 
     def _end(self) -> None:
         """End all hosts, side by side: Defenders take their rules back first."""
@@ -194,7 +224,7 @@ def _others(edges: dict[Edge, Figures]) -> dict[Edge, Figures]:
     return {edge: figures for edge, figures in edges.items() if edge.port not in ours}
 
 
-def play(script: Iterable[Line]) -> list[tuple[str, Edge, Report]]:
+def play(script: Iterable[Line]) -> list[Made]:
     """Make a script's connections, every runner beside the others; what really came of them.
 
     Raises AssertionError where another server answered than the script says, or none: then the
@@ -204,7 +234,7 @@ def play(script: Iterable[Line]) -> list[tuple[str, Edge, Report]]:
     for line in script:
         by_runner.setdefault(line.runner.name, []).append(line)
 
-    def lines(of: list[Line]) -> list[tuple[str, Edge, Report]]:
+    def lines(of: list[Line]) -> list[Made]:
         return [(line.label, line.edge, _play(line)) for line in of]
 
     with ThreadPoolExecutor(len(by_runner) or 1) as pool:

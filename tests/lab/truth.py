@@ -125,8 +125,13 @@ class Picture:
         self.instances = {
             _end(node): node["instances"] for node in body["nodes"] if node["instances"]
         }
-        #: Names that more than one node has: one thing drawn twice.
-        self.twice = sorted(str(end) for end, count in Counter(nodes.values()).items() if count > 1)
+        #: Names that more than one node has: one thing drawn twice. But an address within a host
+        #: is another one on the next.
+        self.twice = sorted(
+            str(end)
+            for end, count in Counter(nodes.values()).items()
+            if count > 1 and end.kind != "unmanaged"
+        )
         self.edges: dict[Edge, Figures] = {}
         for edge in body["edges"]:
             ends = nodes[edge["source"]], nodes[edge["target"]]
@@ -182,3 +187,20 @@ def differences(
         if edge not in wanted
     ]
     return said
+
+
+def credited_wrongly(wanted: Mapping[Edge, Expected], gained: Mapping[Edge, Figures]) -> list[str]:
+    """Who is said to have connected and did not, or not so often, a sentence each.
+
+    What is told of nobody (an address, a host) is no wrong name.
+    """
+    return [
+        f"credited: {edge}: {figures.connections}, made were {made}"
+        for edge, figures in sorted(gained.items())
+        if edge.source.kind in ("app", "service")
+        and figures.connections > (made := _most(wanted.get(edge)))
+    ]
+
+
+def _most(one: Expected | None) -> int:
+    return 0 if one is None else one.attempts + one.again

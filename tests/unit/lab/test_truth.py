@@ -2,7 +2,18 @@
 
 from typing import Any
 
-from tests.lab.truth import INTERNET, Edge, Picture, Report, app, differences, expected, service
+from tests.lab.truth import (
+    INTERNET,
+    Edge,
+    Picture,
+    Report,
+    app,
+    credited_wrongly,
+    differences,
+    expected,
+    service,
+    unmanaged,
+)
 
 WEB, API, PAY = app("lab/web"), app("lab/api"), service("lab-pay")
 EDGE = Edge(WEB, API, 8080)
@@ -90,3 +101,14 @@ def test_a_view_asks_for_its_own_edges_only() -> None:
     both = Edge(PAY, API, 8080)
     for view in ("containers", "hosts"):
         assert differences(expected([made(1, edge=both)]), {}, view) != []
+
+
+def test_credit_for_what_another_did_is_said_and_an_address_is_nobody() -> None:
+    nobody = Edge(unmanaged("10.0.0.2"), API, 8080)
+    gained = Picture(graph(("lab/web", "lab/api", 8080, 4))).edges
+    figures = gained[EDGE]
+    assert credited_wrongly(expected([made(4)]), gained) == []
+    assert credited_wrongly(expected([made(2)]), {nobody: figures}) == []
+    assert credited_wrongly(expected([made(3)]), gained) == [
+        "credited: app lab/web → app lab/api :8080: 4, made were 3"
+    ]
