@@ -300,5 +300,37 @@ export const goTo = async ({ page }, { name }) => {
   await page.getByRole("navigation", { name: "Product" }).getByRole("link", { name }).click();
 };
 
+/** The table of Defenders, as text by heading. */
+export const defenders = async ({ page }) => {
+  const table = page.getByTestId("defenders");
+  await table.waitFor();
+  const headings = await table.locator("thead th").allInnerTexts();
+  return table
+    .locator("tbody tr")
+    .evaluateAll(
+      (rows, names) =>
+        rows.map((row) =>
+          Object.fromEntries(
+            [...row.cells].map((cell, index) => [names[index], cell.innerText.replace(/\n/g, " ")]),
+          ),
+        ),
+      headings,
+    );
+};
+
+export const waitForNoDefender = async ({ page }, { name }) => {
+  await page
+    .getByTestId("defenders")
+    .getByText(name, { exact: true })
+    .waitFor({ state: "detached" });
+};
+
+/** What stands in the part of the page that is marked so. */
+export const marked = async ({ page }, { id }) => page.getByTestId(id).innerText();
+
+export const pressInDialog = async ({ page }, { name }) => {
+  await page.getByRole("dialog").getByRole("button", { name, exact: true }).click();
+};
+
 /** What went wrong in the page since the last call. */
 export const problems = async (world) => world.problems.splice(0);

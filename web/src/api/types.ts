@@ -19,6 +19,7 @@ export type SettingsChange = Schemas["SettingsChange"];
 export type EventForm = Schemas["EventForm"];
 export type EventEnd = Schemas["End"];
 export type Defender = Schemas["Defender"];
+export type JoinToken = Schemas["JoinToken"];
 export type Condition = Schemas["Condition"];
 
 export type View = Graph["view"];

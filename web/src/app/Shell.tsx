@@ -12,6 +12,7 @@ import {
   IconLogout,
   IconMoon,
   IconRadar2,
+  IconServer2,
   IconSun,
   IconUserCircle,
 } from "@tabler/icons-react";
@@ -54,6 +55,15 @@ export function Shell() {
           <IconBellRinging size={22} stroke={1.6} aria-hidden />
           <span className="visually-hidden">Monitor: </span>
           Events
+        </Link>
+        <Link
+          to="/manage/defenders"
+          className={classes.item}
+          activeProps={{ className: `${classes.item} ${classes.active}`, "aria-current": "page" }}
+        >
+          <IconServer2 size={22} stroke={1.6} aria-hidden />
+          <span className="visually-hidden">Manage: </span>
+          Defenders
         </Link>
         <div className={classes.foot}>
           <Health />

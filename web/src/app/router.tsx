@@ -71,6 +71,15 @@ const events = createRoute({
   component: lazyRouteComponent(() => import("../features/events/EventsPage"), "EventsPage"),
 });
 
+const defenders = createRoute({
+  getParentRoute: () => inside,
+  path: "/manage/defenders",
+  component: lazyRouteComponent(
+    () => import("../features/defenders/DefendersPage"),
+    "DefendersPage",
+  ),
+});
+
 /** The way to a page, as far as somebody typed it. */
 const shortened = (["/monitor", "/monitor/events", "/events"] as const).map((path) =>
   createRoute({
@@ -82,8 +91,21 @@ const shortened = (["/monitor", "/monitor/events", "/events"] as const).map((pat
   }),
 );
 
+const managed = (["/manage", "/defenders"] as const).map((path) =>
+  createRoute({
+    getParentRoute: () => inside,
+    path,
+    beforeLoad: () => {
+      throw redirect({ to: "/manage/defenders" });
+    },
+  }),
+);
+
 export const router = createRouter({
-  routeTree: root.addChildren([login, inside.addChildren([home, radar, events, ...shortened])]),
+  routeTree: root.addChildren([
+    login,
+    inside.addChildren([home, radar, events, defenders, ...shortened, ...managed]),
+  ]),
   context: { queryClient },
   defaultNotFoundComponent: () => <Failure error={new Error("There is no such page.")} />,
 });

@@ -1,20 +1,14 @@
 import { Badge, Group, Popover, ScrollArea, Stack, Text, UnstyledButton } from "@mantine/core";
 import { IconShieldCheck, IconShieldExclamation, IconShieldOff } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { get } from "../../api/client";
 import type { Condition, Defender } from "../../api/types";
 import { formatAgo, plural } from "../../radar/format";
 import classes from "./Health.module.css";
-
-const REFRESH_MS = 10_000;
+import { defendersQuery } from "./query";
 
 /** How the Defenders are: a shield with their number, and behind it what is wrong with whom. */
 export function Health() {
-  const { data, isError } = useQuery({
-    queryKey: ["defenders"],
-    queryFn: () => get<Defender[]>("/defenders"),
-    refetchInterval: REFRESH_MS,
-  });
+  const { data, isError } = useQuery(defendersQuery);
   const defenders = data ?? [];
   const live = defenders.filter((defender) => defender.live).length;
   const troubled = defenders.some((defender) =>
