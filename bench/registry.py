@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bench.attribution import BENCHMARK as ATTRIBUTION
 from bench.benchmark import Benchmark
 from bench.connections import BENCHMARK as CONNECTIONS
 from bench.decision import BENCHMARK as DECISION
@@ -12,7 +13,7 @@ from bench.switching import BENCHMARK as SWITCH
 
 def benchmarks() -> tuple[Benchmark, ...]:
     """All of them, in the order in which they run."""
-    return (CONNECTIONS, DECISION, SWITCH, IDLE)
+    return (CONNECTIONS, DECISION, SWITCH, IDLE, ATTRIBUTION)
 
 
 def chosen(known: Sequence[Benchmark], names: Sequence[str]) -> list[tuple[Benchmark, list[str]]]:
