@@ -16,10 +16,11 @@ COMMAND_CHARS_MAX = 1024
 LABELS_MAX = 64
 LABEL_CHARS_MAX = 256
 ADDRESSES_MAX = 64
+PORTS_MAX = 1_024
+
 #: Names by which a flow's source knew its destination, each as long as DNS allows (RFC 1035).
 ENDPOINT_NAMES_MAX = 8
 DNS_NAME_CHARS_MAX = 253
-PORTS_MAX = 1_024
 
 #: Answers to one question, candidates of one answer and bytes of all: 500 ends of 30 candidates of
 #: 300 bytes are 4.5 MB, of which a Console gives far less. What does not fit is asked in parts.
