@@ -182,11 +182,19 @@ def test_every_unit_with_a_process_here_is_told_connected_or_not(host: Host) -> 
 def test_ports_are_told_with_address_and_protocol(host: Host) -> None:
     unit = host.unit("web")
     host.server("tcp::8080", "tcp:127.0.0.1:9000", "udp::5300", "tcp6::::8443", unit=unit)
+    names = host.unit("names")
+    host.server("tcp::53", "udp::53", unit=names)
     found = host.instances()[unit.name]
     assert found.ports == [8080, 8443]
     assert found.published == [
         Published(address="127.0.0.1", port=9000, to=9000),
         Published(port=5300, to=5300, protocol="udp"),
+    ]
+    both = host.instances()[names.name]
+    assert both.ports == [53]
+    assert both.published == [
+        Published(port=53, to=53),
+        Published(port=53, to=53, protocol="udp"),
     ]
     assert host.listener(8080) == unit.name
     listeners = host.listeners()

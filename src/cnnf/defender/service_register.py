@@ -8,7 +8,7 @@ network namespace counts: another namespace has a Defender of its own.
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from ipaddress import ip_address
 from pathlib import PurePath
 from typing import NamedTuple
@@ -204,14 +204,15 @@ def _instance(key: str, service: _Service, addresses: list[str]) -> Instance:
     )
 
 
-def _told(places: Iterable[Place]) -> tuple[list[int], list[Published]]:
-    """Ports that are reached by TCP on every address of the host; and all other places exactly,
-    since another service may have the same port elsewhere."""
+def _told(places: Set[Place]) -> tuple[list[int], list[Published]]:
+    """Ports that are reached by TCP on every address of the host; and all places exactly of those
+    ports that are also taken otherwise, since another service may have the same port elsewhere."""
     ports, exact = [], []
+    otherwise = {one.port for one in places if one.protocol != "tcp" or one.address}
     for place in sorted(places):
         if place.protocol == "tcp" and not place.address:
             ports.append(place.port)
-        else:
+        if place.port in otherwise:
             address = str(ip_address(place.address)) if place.address else ""
             exact.append(
                 Published(address=address, port=place.port, to=place.port, protocol=place.protocol)
