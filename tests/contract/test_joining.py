@@ -335,3 +335,33 @@ def test_a_reader_never_sees_half_an_identity(tmp_path: Path) -> None:
     credentials.keep(named("b" * 10_000))
     assert credentials.identity() == named("b" * 10_000)
     assert [path.name for path in tmp_path.iterdir()] == ["identity.json"]
+
+
+def test_up_joins_once_follows_its_console_and_joins_again_when_removed(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from cnnf.cli.up import _enrol
+
+    data = tmp_path_factory.mktemp("up") / "data"
+    credentials = Credentials(tmp_path)
+    first = RunningConsole(data)
+    with first.api() as api:
+        _enrol(api, data, tmp_path, "here")
+        joined = credentials.identity()
+        _enrol(api, data, tmp_path, "here")
+        assert credentials.identity() == joined
+    first.stop()
+    # On another port this time, as `--defender-listen` may say.
+    second = RunningConsole(data)
+    try:
+        with second.api() as api:
+            _enrol(api, data, tmp_path, "here")
+            moved = credentials.identity()
+            assert moved.url != joined.url
+            assert moved == msgspec.structs.replace(joined, url=moved.url)
+            assert moved.url == api.post("/defenders/tokens")["url"]
+            api.request("DELETE", f"/defenders/{joined.defender}")
+            _enrol(api, data, tmp_path, "here")
+            assert credentials.identity().defender != joined.defender
+    finally:
+        second.stop()

@@ -30,6 +30,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[str, typer.Argument(help="Its name, or its id (or how that begins).")]
 
 _DEFAULT = Path("/var/lib/cnnf")
+_HEADINGS = (
+    *("name", "id", "state", "mode", "last heard"),
+    *("certificate until", "version", "conditions"),
+)
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 #: So many characters of an id are shown, and needed at least to name one.
 _SHORT = 12
@@ -123,10 +127,9 @@ def pick(found: list[Defender], which: str) -> Defender:
 
 def table(found: list[Defender]) -> Table:
     """All of them as a table."""
-    made = Table(
-        "name", "id", "state", "mode", "last heard", "certificate until", "version", "conditions",
-        box=None, pad_edge=False,
-    )  # fmt: skip
+    made = Table(box=None, pad_edge=False)
+    for heading in _HEADINGS:
+        made.add_column(heading, no_wrap=heading in ("id", "state"))
     for one in found:
         made.add_row(
             Text(plain(one["name"])),

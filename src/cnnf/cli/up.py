@@ -1,6 +1,7 @@
 """`cnnf up`: Console and Defender on this machine, as the two programs they always are."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -112,7 +113,7 @@ def up(
         if enable:
             _enable(client)
         directory = data_dir / "defender"
-        _enrol(client, directory, host_name)
+        _enrol(client, data_dir, directory, host_name)
         arguments = [
             "defender", "run", "--directory", str(directory),
             "--queue", str(queue), "--queues", str(queues), "--log-group", str(log_group),
@@ -291,9 +292,11 @@ def _enable(client: Client) -> None:
         client.put("/settings", body)
 
 
-def _enrol(client: Client, directory: Path, host_name: str) -> None:
+def _enrol(client: Client, data_dir: Path, directory: Path, host_name: str) -> None:
     """Give this machine's Defender its certificate, unless this Console knows the one it has."""
     import socket
+
+    import msgspec
 
     from cnnf.defender.link.credentials import Credentials
     from cnnf.defender.link.errors import LinkError
@@ -302,13 +305,18 @@ def _enrol(client: Client, directory: Path, host_name: str) -> None:
     credentials = Credentials(directory)
     try:
         if credentials.enrolled and _known(client, credentials.identity().defender):
+            identity = credentials.identity()
+            # Another address than when it joined.
+            url = json.loads((data_dir / "console.json").read_bytes())["defender_url"]
+            if identity.url != url:
+                credentials.keep(msgspec.structs.replace(identity, url=url))
             return
         credentials.prepare()
         token = client.post("/defenders/tokens")["token"]
         identity = join(client.url, token, host_name or socket.gethostname())
         credentials.forget_settings()
         credentials.keep(identity)
-    except LinkError as error:
+    except (LinkError, OSError) as error:
         raise Failure(str(error)) from error
 
 
