@@ -6,6 +6,7 @@ from bench.attribution import BENCHMARK as ATTRIBUTION
 from bench.benchmark import Benchmark
 from bench.connections import BENCHMARK as CONNECTIONS
 from bench.decision import BENCHMARK as DECISION
+from bench.directory import BENCHMARK as DIRECTORY
 from bench.errors import BenchError
 from bench.idle import BENCHMARK as IDLE
 from bench.switching import BENCHMARK as SWITCH
@@ -13,7 +14,7 @@ from bench.switching import BENCHMARK as SWITCH
 
 def benchmarks() -> tuple[Benchmark, ...]:
     """All of them, in the order in which they run."""
-    return (CONNECTIONS, DECISION, SWITCH, IDLE, ATTRIBUTION)
+    return (CONNECTIONS, DECISION, SWITCH, IDLE, ATTRIBUTION, DIRECTORY)
 
 
 def chosen(known: Sequence[Benchmark], names: Sequence[str]) -> list[tuple[Benchmark, list[str]]]:

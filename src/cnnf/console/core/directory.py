@@ -291,15 +291,15 @@ class Directory:
     def is_own(self, defender: str, address: str) -> bool:
         """Is it an address of this Defender's own host, or of one of its containers?"""
         host = self._hosts.get(defender)
-        text = _text(address)
         if host is None:
             return False
+        text = _text(address)
+        if text in host.addresses or any(
+            one.defender == defender for one in self._routed.get(text, ())
+        ):
+            return True
         net = self.own_network(defender, address)
-        return (
-            text in host.addresses
-            or (net is not None and not net.routed)
-            or any(one.defender == defender for one in self._routed.get(text, ()))
-        )
+        return net is not None and not net.routed
 
     def own_network(self, defender: str, address: str) -> HostNet | None:
         """The network of containers of this Defender's host that the address lies in."""
@@ -321,7 +321,7 @@ class Directory:
         host = place.host
         if place.routed:
             return self._routed_found(place, address, port, times)
-        opening = host.opening(port, protocol, str(_parsed(address)), times)
+        opening = host.opening(port, protocol, _text(address), times)
         if opening is not None:
             return Found(host.defender, opening.resident.identity.node, opening.to, True)
         return Found(host.defender, nodes.host(host.defender, host.name), port, False)
@@ -340,7 +340,7 @@ class Directory:
 
     def answer(self, asker: str, sought: Sought) -> Answer:
         """Everybody who may stand there now; see `Answer`."""
-        text = str(_parsed(sought.address))
+        text = _text(sought.address)
         place = self._locate(asker, text)
         residents: tuple[Known, ...] = ()
         if place is not None:
@@ -372,12 +372,11 @@ class Directory:
         defender = place.host.defender
         if resident is not None:
             return Found(defender, resident.identity.node, port, True)
-        return Found(defender, nodes.unmanaged(str(_parsed(address))), port, False)
+        return Found(defender, nodes.unmanaged(_text(address)), port, False)
 
     def _locate(self, asker: str, address: str) -> _Place | None:
         """The one place elsewhere that this address leads to from the asker's host."""
-        parsed = _parsed(address)
-        text = str(parsed)
+        parsed, text = canonical(address)
         owners = self._owners.get(text, ())
         residents = self._routed.get(text, ())
         # Who has it now; else who has had it.
@@ -410,9 +409,15 @@ class Directory:
 
 
 @lru_cache(limits.ADDRESSES_PARSED_MAX)
+def canonical(text: str) -> tuple[Address, str]:
+    """The address and its one text. Raises ValueError when it is none."""
+    # The same few thousand over and over; parsing takes longer than all the rest of a look-up.
+    address = parse_address(text)
+    return address, str(address)
+
+
 def _parsed(text: str) -> Address:
-    # The same few thousand addresses over and over; parsing takes longer than looking up.
-    return parse_address(text)
+    return canonical(text)[0]
 
 
 def _is_reachable(address: Address) -> bool:
@@ -440,7 +445,7 @@ def _inside(address: Address, networks: tuple[HostNet, ...], *, routed: bool) ->
 
 
 def _text(address: str) -> str:
-    return str(_parsed(address))
+    return canonical(address)[1]
 
 
 def _ports(instance: Instance) -> tuple[tuple[Port, str, int, bool], ...]:

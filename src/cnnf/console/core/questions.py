@@ -3,9 +3,8 @@
 import msgspec
 
 from cnnf.console import limits
-from cnnf.console.core.directory import Directory
+from cnnf.console.core.directory import Directory, canonical
 from cnnf.console.errors import Refused
-from cnnf.policy.addresses import parse_address
 from cnnf.protocol.codec import decode_json
 from cnnf.protocol.errors import MalformedMessage, MessageTooLarge, UnsupportedVersion
 from cnnf.protocol.limits import SOUGHT_MAX
@@ -33,7 +32,7 @@ def read(data: bytes) -> Question:
 
 def _check(where: str, sought: Sought) -> None:
     try:
-        parse_address(sought.address)
+        canonical(sought.address)
     except ValueError as error:
         raise MalformedMessage(f"{where}: {sought.address!r:.80} is no address") from error
     if not 0 <= sought.port <= 65_535:
@@ -59,7 +58,7 @@ def answer(directory: Directory, defender: str, question: Question) -> tuple[byt
         if size > limits.ANSWERS_BYTES_MAX:
             break
         parts.append(part)
-        addresses.append(str(parse_address(sought.address)))
+        addresses.append(canonical(sought.address)[1])
     public = _encoder.encode(directory.public)
     head = b'{"generation":%d,"public":%b,"answers":[' % (directory.generation, public)
     return head + b",".join(parts) + b"]}", addresses
