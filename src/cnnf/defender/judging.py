@@ -222,7 +222,7 @@ class Judging:
             cgroups=cgroups,
             host_addresses=self._host_addresses,
             networks=self._book.networks,
-            peers=self._peers.crowds(),
+            peers=self._peers.known(),
             doubtful=self._peers.doubtful,
         )
 

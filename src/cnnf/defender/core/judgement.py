@@ -18,7 +18,6 @@ from cnnf.defender.core.limits import (
     HOLD_MS,
     HOLDS_FOR_RULES_PER_SECOND_MAX,
     HOLDS_PER_SECOND_MAX,
-    PEERS_MAX,
     STRANGER_DELAY_MS,
     TABLES_REMEMBERED_MAX,
 )
@@ -56,7 +55,7 @@ class People(msgspec.Struct, frozen=True, kw_only=True):
     cgroups: Mapping[int, Identity] = {}
     host_addresses: frozenset[bytes] = frozenset()
     networks: tuple[Network, ...] = ()
-    peers: Mapping[Place, Crowd] = {}
+    peers: Iterable[tuple[Place, Crowd]] = ()
     doubtful: list[tuple[bytes, bytes]] = []
 
 
@@ -81,7 +80,6 @@ class Judgement:
         self._classes: list[_Class] = []
         self._numbers: dict[_Class, int] = {}
         self._told = 0
-        self._crowds: dict[Crowd, list[int]] = {}
         self._rules: OrderedDict[int, tuple[Cause, ...]] = OrderedDict()
         self.change(Scopes())
 
@@ -117,7 +115,6 @@ class Judgement:
         self._scopes = scopes
         self._version += 1
         self._classes, self._numbers = [(0, 0)], {(0, 0): 0}
-        self._crowds.clear()
         self._rules[self._version] = tuple(
             Cause(rule.effect, f"rule:{rule.name}") for rule in self._compiled.rules
         )
@@ -199,23 +196,23 @@ class Judgement:
             for address, whos in people.items()
         }
 
-    def peers(self, people: Mapping[Place, Crowd]) -> PeerList:
+    def peers(self, people: Iterable[tuple[Place, Crowd]]) -> PeerList:
         """Who stands at ends elsewhere."""
-        return [(*place, self.crowd(crowd)) for place, crowd in people.items()]
+        # There are thousands of places, and few ways to be judged.
+        shared: dict[tuple[int, ...], list[int]] = {}
+        found: PeerList = []
+        for place, crowd in people:
+            who = self.crowd(crowd)
+            found.append((*place, shared.setdefault(tuple(who), who)))
+        return found
 
     def crowd(self, crowd: Crowd) -> list[int]:
         """The candidates of everybody who may stand at an end elsewhere; nobody: whom only subnets
         select. Of more than a loop takes the rest may be anyone."""
-        found = self._crowds.get(crowd)
-        if found is None:
-            found = sorted({self.candidate(who) for who in crowd.identities})
-            if crowd.more or len(found) > ADDRESS_CANDIDATES_MAX:
-                found = [*found[: ADDRESS_CANDIDATES_MAX - 1], ANYONE]
-            found = found or [0]
-            if len(self._crowds) >= PEERS_MAX:
-                self._crowds.clear()
-            self._crowds[crowd] = found
-        return found
+        found = sorted({self.candidate(who) for who in crowd.identities})
+        if crowd.more or len(found) > ADDRESS_CANDIDATES_MAX:
+            found = [*found[: ADDRESS_CANDIDATES_MAX - 1], ANYONE]
+        return found or [0]
 
     def listeners(
         self, people: Mapping[tuple[int, bytes], Identity]

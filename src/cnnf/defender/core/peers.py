@@ -5,9 +5,9 @@ connected to. Pure; `acquaintances.py` asks and keeps, `judging.py` tells the pa
 are whole seconds since the epoch, since what is known outlives the program.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from ipaddress import ip_address, ip_network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -36,7 +36,7 @@ PRIVATE: tuple[tuple[bytes, bytes], ...] = tuple(
 _EVICTED_SHARE = 16
 
 
-class Crowd(msgspec.Struct, frozen=True, cache_hash=True):
+class Crowd(msgspec.Struct, frozen=True, gc=False):
     """Everybody who may stand at an end; `more`: there are others. Nobody: it is not protected."""
 
     identities: tuple[Identity, ...] = ()
@@ -77,10 +77,11 @@ class Peers:
         self._doubted: dict[Place, None] = {}
         #: In question now, with the generation that an answer must have to be of use.
         self._asked: dict[Place, int] = {}
-        #: Each crowd once, however many places it stands at.
-        self._crowds: dict[Crowd, Crowd] = {}
+        #: Each identity, name and set of labels once, however often it is told.
+        self._shared: dict[Hashable, Any] = {}
         self._public: tuple[str, ...] = ()
         self._asked_for: list[tuple[bytes, bytes]] = list(PRIVATE)
+        self._drops = 0
         self.news = 0
 
     def __len__(self) -> int:
@@ -114,7 +115,11 @@ class Peers:
 
     def crowds(self) -> dict[Place, Crowd]:
         """Everything that is known."""
-        return {place: held.crowd for place, held in self._held.items()}
+        return dict(self.known())
+
+    def known(self) -> Iterator[tuple[Place, Crowd]]:
+        """The same, one by one."""
+        return ((place, held.crowd) for place, held in self._held.items())
 
     # --- what is met, and what to ask
 
@@ -226,12 +231,11 @@ class Peers:
 
     def _put(self, place: Place, crowd: Crowd, now: int) -> list[Change]:
         changes: list[Change] = []
-        crowd = self._crowds.setdefault(crowd, crowd)
         held = self._held.get(place)
         if held is not None:
             if held.crowd != crowd:
                 changes.append(Change(place, held.crowd, crowd))
-                held.crowd = crowd
+                held.crowd = self._share_crowd(crowd)
                 self.news += 1
             return changes
         places = self._at.setdefault(place[0], [])
@@ -242,6 +246,8 @@ class Peers:
             oldest = sorted(self._held, key=self._last_used)[: PEERS_MAX // _EVICTED_SHARE]
             changes += [self._drop(one) for one in oldest]
             places = self._at.setdefault(place[0], [])
+        crowd = self._share_crowd(crowd)
+        place = (places[0][0] if places else place[0], *place[1:])
         self._held[place] = _Held(crowd, now)
         places.append(place)
         self.news += 1
@@ -254,10 +260,30 @@ class Peers:
         places.remove(place)
         if not places:
             del self._at[place[0]]
-        if len(self._crowds) > 2 * len(self._held) + 100:
-            self._crowds = {one.crowd: one.crowd for one in self._held.values()}
+        if self._drops > len(self._held):
+            # What nobody has any more goes; whoever still stands somewhere is told once again.
+            self._drops, self._shared = 0, {}
+            for one in self._held.values():
+                one.crowd = self._share_crowd(one.crowd)
+        self._drops += 1
         self.news += 1
         return Change(place, held.crowd, None)
+
+    def _share_crowd(self, crowd: Crowd) -> Crowd:
+        return Crowd(tuple(map(self._share_identity, crowd.identities)), crowd.more)
+
+    def _share_identity(self, one: Identity) -> Identity:
+        known: Identity | None = self._shared.get(one)
+        if known is None:
+            parts = {name: self._share(getattr(one, name)) for name in one.__struct_fields__}
+            known = Identity(**parts)
+            self._shared[known] = known
+        return known
+
+    def _share(self, value: Any) -> Any:
+        if isinstance(value, tuple) and value not in self._shared:
+            value = tuple(map(self._share, value))
+        return self._shared.setdefault(value, value)
 
     def _last_used(self, place: Place) -> int:
         return self._held[place].used_at

@@ -54,14 +54,14 @@ people = st.builds(
         | st.tuples(st.sampled_from(PLAIN), PORTS, st.sampled_from([6, 17])),
         st.builds(Crowd, st.lists(containers | services, max_size=3).map(tuple)),
         max_size=6,
-    ),
+    ).map(lambda known: list(known.items())),
 )
 
 
 def behind(here: People, own: bool, *place: Any) -> list[Identity]:
     """Who may stand behind an address that is a packet's."""
     known = here.addresses.get(place[0]) or ([HOST] if own else [])
-    return known or list(here.peers.get(place, Crowd()).identities)
+    return known or list(dict(here.peers).get(place, Crowd()).identities)
 
 
 def said(
@@ -76,8 +76,9 @@ def said(
     def is_own(address: bytes) -> bool:
         return address in here.host_addresses or ip_address(address).is_loopback
 
-    if hook == OUTPUT:
-        sources = [here.cgroups.get(cgroup) or owner or HOST]
+    told = here.cgroups.get(cgroup) or owner
+    if told is not None or hook == OUTPUT:
+        sources = [told or HOST]
     else:
         sources = behind(here, is_own(source), source, 0, 0)
     if hook == INPUT or is_own(destination):
