@@ -64,7 +64,14 @@ FailsafePorts = Annotated[
         max=65_535,
     ),
 ]
-DockerSocket = Annotated[Path, typer.Option(help="The Docker Engine's socket.")]
+DockerSockets = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--docker-socket",
+        help="The socket of a Docker Engine or of Podman; may be given repeatedly. "
+        "Without it: /var/run/docker.sock and /run/podman/podman.sock.",
+    ),
+]
 CriSockets = Annotated[
     list[Path] | None,
     typer.Option(
@@ -117,7 +124,7 @@ def run(
     policy: PolicyFile = None,
     failsafe_port: FailsafePorts = None,
     loop: Loop = "auto",
-    docker_socket: DockerSocket = Path("/var/run/docker.sock"),
+    docker_socket: DockerSockets = None,
     cri_socket: CriSockets = None,
     kubeconfig: Kubeconfig = None,
     node: Node = "",
@@ -132,6 +139,7 @@ def run(
     # Imported late: `cnnf --help` need not load the kernel's adapters.
     from cnnf.defender.daemon import Defender
     from cnnf.defender.discovery.cri import DEFAULT_SOCKETS
+    from cnnf.defender.discovery.docker import DOCKER_SOCKETS
     from cnnf.defender.kernel.errors import KernelError
     from cnnf.defender.kernel.privileges import confine_daemon
     from cnnf.defender.link.errors import LinkError
@@ -149,7 +157,7 @@ def run(
         policy=policy,
         failsafe_ports=tuple(failsafe_port) if failsafe_port else DEFAULT_FAILSAFE,
         loop=parse_loop(loop),
-        docker_socket=docker_socket,
+        docker_sockets=tuple(docker_socket) if docker_socket else DOCKER_SOCKETS,
         cri_sockets=tuple(cri_socket) if cri_socket else DEFAULT_SOCKETS,
         kubeconfig=kubeconfig,
         node=node,

@@ -17,7 +17,7 @@ from cnnf.cli.client import Client
 from cnnf.cli.defender import (
     Cluster,
     CriSockets,
-    DockerSocket,
+    DockerSockets,
     FailClosed,
     FailsafePorts,
     HostName,
@@ -81,7 +81,7 @@ def up(
     policy: PolicyFile = None,
     failsafe_port: FailsafePorts = None,
     loop: Loop = "auto",
-    docker_socket: DockerSocket = Path("/var/run/docker.sock"),
+    docker_socket: DockerSockets = None,
     cri_socket: CriSockets = None,
     kubeconfig: Kubeconfig = None,
     node: Node = "",
@@ -117,10 +117,12 @@ def up(
         arguments = [
             "defender", "run", "--directory", str(directory),
             "--queue", str(queue), "--queues", str(queues), "--log-group", str(log_group),
-            "--mark-mask", mark_mask, "--docker-socket", str(docker_socket),
+            "--mark-mask", mark_mask,
             "--host-name", host_name, "--spool-mb", str(spool_mb),
             "--node", node, "--cluster", cluster,
         ]  # fmt: skip
+        for path in docker_socket or ():
+            arguments += ["--docker-socket", str(path)]
         for path in cri_socket or ():
             arguments += ["--cri-socket", str(path)]
         if kubeconfig is not None:
@@ -140,7 +142,8 @@ def up(
         )
         _tell(client)
         if demo:
-            programs.start("demo", ["demo", "--docker", f"unix://{docker_socket}"])
+            engine = docker_socket[0] if docker_socket else Path("/var/run/docker.sock")
+            programs.start("demo", ["demo", "--docker", f"unix://{engine}"])
         programs.watch()
     finally:
         programs.stop()

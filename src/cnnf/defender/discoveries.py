@@ -24,9 +24,11 @@ def discoveries(
 
     `places` gets where a cluster's services are reached, all of them whenever they change.
     """
-    found: dict[str, Callable[[], Awaitable[None]]] = {
-        "docker": DockerDiscovery(partial(told, "docker"), options.docker_socket).run
-    }
+    found: dict[str, Callable[[], Awaitable[None]]] = {}
+    for path in dict.fromkeys(options.docker_sockets):
+        kind = "podman" if "podman" in path.name else "docker"
+        name = f"{kind}:{path}" if kind in found else kind
+        found[name] = DockerDiscovery(partial(told, name), path).run
     for path in dict.fromkeys(options.cri_sockets):
         name = f"cri:{path}"
         found[name] = CriDiscovery(partial(told, name), path, cluster=options.cluster).run

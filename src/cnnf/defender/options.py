@@ -7,7 +7,7 @@ import msgspec
 from cnnf.defender.core.limits import SPOOL_BYTES_DEFAULT
 from cnnf.defender.core.marks import DEFAULT_MASK
 from cnnf.defender.discovery.cri import DEFAULT_SOCKETS
-from cnnf.defender.discovery.docker import DEFAULT_SOCKET
+from cnnf.defender.discovery.docker import DOCKER_SOCKETS
 from cnnf.defender.kernel.footprint import RUN_DIRECTORY
 from cnnf.defender.kernel.loop_process import LoopKind
 from cnnf.policy.addresses import Network
@@ -29,7 +29,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     loop: LoopKind = "auto"
     policy: Path | None = None
     failsafe_ports: tuple[int, ...] = DEFAULT_FAILSAFE
-    docker_socket: Path = DEFAULT_SOCKET
+    docker_sockets: tuple[Path, ...] = DOCKER_SOCKETS
     cri_sockets: tuple[Path, ...] = DEFAULT_SOCKETS
     #: Where a cluster's API is, for a Defender that runs outside of a pod.
     kubeconfig: Path | None = None

@@ -4,6 +4,7 @@ Values in, values out. Whatever an engine says is checked here: wrong types rais
 cleaned, lists are cut. Fields are those of Engine API 1.40; later versions keep them.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any, TypeVar
@@ -143,10 +144,33 @@ class Event(msgspec.Struct):
         return (self.actor.attributes or {}).get("container", "")
 
 
+class _Component(_Struct):
+    name: str = ""
+
+
+class _PodmanSubnet(msgspec.Struct):
+    subnet: str = ""
+    gateway: str = ""
+
+
+class _PodmanNetwork(msgspec.Struct):
+    id: str
+    name: str = ""
+    driver: str = ""
+    network_interface: str = ""
+    subnets: list[_PodmanSubnet] | None = None
+
+
 class Version(_Struct):
     """What `GET /version` says, as far as it is of interest."""
 
     api_version: str
+    components: list[_Component] | None = None
+
+    @property
+    def is_podman(self) -> bool:
+        """Is it Podman that answers?"""
+        return any(one.name == "Podman Engine" for one in self.components or ())
 
 
 def decode(data: bytes, kind: type[T] | Any, what: str) -> T:
@@ -208,6 +232,32 @@ def networks_from(data: bytes) -> tuple[ContainerNetwork, ...]:
         for answer in answers[: limits.NETWORKS_MAX]
         if answer.driver not in ("null", "host")
     )
+
+
+def podman_networks_from(data: bytes) -> tuple[ContainerNetwork, ...]:
+    """The networks in Podman's own `GET /libpod/networks/json`, which tells their interfaces.
+
+    Raises BadAnswer when the answer as a whole is no list of networks.
+    """
+    answers: list[_PodmanNetwork] = decode(data, list[_PodmanNetwork], "networks")
+    found = []
+    for answer in answers[: limits.NETWORKS_MAX]:
+        subnets, gateways = _subnets(
+            (one.subnet, one.gateway) for one in (answer.subnets or ())[: limits.ATTACHMENTS_MAX]
+        )
+        is_bridge = answer.driver == "bridge"
+        found.append(
+            ContainerNetwork(
+                id=_checked_id(answer.id),
+                name=clean_text(answer.name),
+                driver=clean_text(answer.driver, 64),
+                bridge=clean_text(answer.network_interface, 15) if is_bridge else "",
+                subnets=subnets,
+                gateways=gateways,
+                routed=answer.driver in _ROUTED_DRIVERS,
+            )
+        )
+    return tuple(found)
 
 
 def milliseconds(text: str) -> int:
@@ -307,17 +357,24 @@ def _health(health: _Health | None) -> str:
     return "" if status == "none" else status
 
 
-def _network(answer: _Network) -> ContainerNetwork:
+def _subnets(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The subnets and gateways in pairs of both, checked."""
     subnets: list[str] = []
     gateways: list[str] = []
-    for config in ((answer.ipam.config if answer.ipam else None) or ())[: limits.ATTACHMENTS_MAX]:
-        if config.subnet:
+    for subnet, gateway in pairs:
+        if subnet:
             try:
-                subnets.append(str(ip_network(config.subnet, strict=False)))
+                subnets.append(str(ip_network(subnet, strict=False)))
             except ValueError as error:
-                raise BadAnswer(f"{clean_text(config.subnet, 80)!r} is no subnet") from error
+                raise BadAnswer(f"{clean_text(subnet, 80)!r} is no subnet") from error
         # A gateway may carry its prefix length.
-        gateways.extend(_addresses((config.gateway.partition("/")[0],)))
+        gateways.extend(_addresses((gateway.partition("/")[0],)))
+    return tuple(subnets), tuple(gateways)
+
+
+def _network(answer: _Network) -> ContainerNetwork:
+    configured = ((answer.ipam.config if answer.ipam else None) or ())[: limits.ATTACHMENTS_MAX]
+    subnets, gateways = _subnets((one.subnet, one.gateway) for one in configured)
     bridge = ""
     options = answer.options or {}
     routed = answer.driver in _ROUTED_DRIVERS
@@ -331,7 +388,7 @@ def _network(answer: _Network) -> ContainerNetwork:
         name=clean_text(answer.name),
         driver=clean_text(answer.driver, 64),
         bridge=bridge,
-        subnets=tuple(subnets),
-        gateways=tuple(gateways),
+        subnets=subnets,
+        gateways=gateways,
         routed=routed,
     )

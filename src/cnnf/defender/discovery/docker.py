@@ -1,5 +1,8 @@
 """Containers and networks of a Docker Engine: all of them once, then every change as it happens.
 
+Podman answers at a socket of its own as Docker does, but for its networks' interfaces, which only
+its own interface tells, and for what it calls its events.
+
 The daemon runs `DockerDiscovery(...).run()` as a task. Changes come from the engine's event stream,
 not from polling: an event only says *what to ask about*, what is reported is always the answer to
 a question asked after it, so events that are lost, doubled or late do no harm. After a lost socket
@@ -37,19 +40,23 @@ from cnnf.defender.discovery.answers import (
     container_from,
     decode,
     networks_from,
+    podman_networks_from,
 )
 from cnnf.defender.discovery.engine import Engine
 from cnnf.defender.discovery.errors import BadAnswer, EngineError, EngineUnreachable
 from cnnf.defender.discovery.lines import LineSplitter
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
+#: Podman's is there where `podman.socket` is started; those of other users than root are not seen.
+DOCKER_SOCKETS = (DEFAULT_SOCKET, Path("/run/podman/podman.sock"))
 
 #: Container events after which it has to be asked about. `kill` is only a signal and `stop` comes
 #: after `die`, but both are cheap to ask about and neither is relied on.
 _ASK_ON = frozenset(
     ("start", "restart", "pause", "unpause", "rename", "update", "oom", "stop", "kill")
 )
-_GONE_ON = frozenset(("die", "destroy"))
+#: The last two are Podman's.
+_GONE_ON = frozenset(("die", "destroy", "died", "cleanup"))
 _NETWORK_ON = frozenset(("create", "destroy", "remove", "connect", "disconnect"))
 
 _FILTERS = json.dumps(
@@ -279,7 +286,13 @@ class _Session:
 
     async def _handle(self, event: Event) -> None:
         container = event.container
-        if event.type == "network":
+        if event.type == "network" and self._engine.is_podman:
+            # About a container only, whose id stands where Docker has the network's. Networks that
+            # are made and removed are not told.
+            self._owner.networks_changed(await self._networks())
+            if self._owner.known(event.actor.id) is not None:
+                self._ask(event.actor.id)
+        elif event.type == "network":
             if event.action in ("create", "destroy", "remove"):
                 self._owner.networks_changed(await self._networks())
             elif event.action == "connect":
@@ -296,6 +309,9 @@ class _Session:
             if container in self._asking:
                 self._asking[container] = True
         elif container:
+            if self._engine.is_podman and event.action == "start":
+                # It may be the first on a network of which nothing was told.
+                self._owner.networks_changed(await self._networks())
             self._ask(container)
 
     def _ask(self, container: str) -> None:
@@ -364,6 +380,9 @@ class _Session:
         return listed[: limits.CONTAINERS_MAX]
 
     async def _networks(self) -> tuple[ContainerNetwork, ...]:
+        if self._engine.is_podman:
+            body = await self._engine.get_libpod("/networks/json", limits.LIST_BYTES_MAX)
+            return podman_networks_from(body)
         return networks_from(await self._engine.get("/networks", limits.LIST_BYTES_MAX))
 
     async def _inspect(self, container_id: str) -> Container | None:

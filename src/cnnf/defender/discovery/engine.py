@@ -19,6 +19,8 @@ from cnnf.defender.discovery.errors import BadAnswer, EngineError, EngineUnreach
 
 #: The newest API version asked for: the answers are known up to here.
 API_VERSION_NEWEST = (1, 47)
+#: The version of Podman's own interface that is asked for; later ones keep it.
+_LIBPOD = "/v4.0.0/libpod"
 
 
 class Engine:
@@ -27,6 +29,8 @@ class Engine:
     def __init__(self, socket: Path) -> None:
         self._socket = socket
         self._prefix = ""
+        #: Is it Podman, which speaks Docker's interface?
+        self.is_podman = False
         self._client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(socket)),
             base_url="http://docker",
@@ -57,10 +61,15 @@ class Engine:
                 "engine-unsupported",
             )
         self._prefix = "/v{}.{}".format(*min(version, API_VERSION_NEWEST))
+        self.is_podman = answer.is_podman
 
     async def get(self, path: str, bytes_max: int) -> bytes:
         """The body of the answer to GET. Raises EngineUnreachable or BadAnswer."""
         return await self._get(self._prefix + path, bytes_max)
+
+    async def get_libpod(self, path: str, bytes_max: int) -> bytes:
+        """The same of Podman's own interface."""
+        return await self._get(_LIBPOD + path, bytes_max)
 
     async def _get(self, path: str, bytes_max: int) -> bytes:
         try:

@@ -15,11 +15,13 @@ from cnnf.defender.discovery.answers import (
     Event,
     InspectedContainer,
     InspectedImage,
+    Version,
     api_version,
     container_from,
     decode,
     milliseconds,
     networks_from,
+    podman_networks_from,
 )
 from cnnf.defender.discovery.errors import BadAnswer
 
@@ -215,3 +217,47 @@ def _encodable(document: object) -> bool:
     except (OverflowError, UnicodeEncodeError, msgspec.EncodeError):
         return False
     return True
+
+
+def test_podman_is_told_apart_and_tells_its_interfaces_itself() -> None:
+    said = b'{"ApiVersion": "1.41", "Components": [{"Name": "Podman Engine", "Version": "4.3.1"}]}'
+    podman: Version = decode(said, Version, "version")
+    docker: Version = decode(b'{"ApiVersion": "1.41"}', Version, "version")
+    assert (podman.is_podman, docker.is_podman) == (True, False)
+    body = (
+        b'[{"name": "two", "id": "' + b"ab" * 32 + b'", "driver": "bridge",'
+        b' "network_interface": "podman1", "subnets": [{"subnet": "10.89.0.0/24",'
+        b' "gateway": "10.89.0.1"}, {"subnet": "fdac:cf73:a839:73e0::/64"}]},'
+        b' {"name": "lan", "id": "' + b"cd" * 32 + b'", "driver": "macvlan",'
+        b' "network_interface": "eth0", "subnets": null}]'
+    )
+    two, lan = podman_networks_from(body)
+    assert (two.name, two.bridge, two.routed) == ("two", "podman1", False)
+    assert two.subnets == ("10.89.0.0/24", "fdac:cf73:a839:73e0::/64")
+    assert two.gateways == ("10.89.0.1",)
+    # It lies on the host's own interface, which is no bridge.
+    assert (lan.bridge, lan.routed) == ("", True)
+    with pytest.raises(BadAnswer, match="subnet"):
+        podman_networks_from(body.replace(b"10.89.0.0/24", b"10.89.0.0/99"))
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "routed"),
+    [
+        ("bridge", b"{}", False),
+        ("bridge", b'{"com.docker.network.bridge.enable_ip_masquerade": "false"}', True),
+        ("bridge", b'{"com.docker.network.bridge.enable_ip_masquerade": "true"}', False),
+        ("bridge", b'{"com.docker.network.bridge.gateway_mode_ipv4": "routed"}', True),
+        ("macvlan", b"null", True),
+        ("ipvlan", b"null", True),
+        ("overlay", b"{}", True),
+    ],
+)
+def test_a_network_says_whether_its_addresses_mean_the_same_elsewhere(
+    driver: str, options: bytes, routed: bool
+) -> None:
+    body = b'[{"Id": "%s", "Driver": "%s", "Options": %s}]' % (
+        b"ab" * 32, driver.encode(), options,
+    )  # fmt: skip
+    (network,) = networks_from(body)
+    assert network.routed is routed
