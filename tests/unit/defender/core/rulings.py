@@ -196,12 +196,13 @@ def scan(tables: Tables, packet: Packet) -> tuple[int, int, bool, int]:
 
     sources: list[int] | None
     destinations: list[int] | None
-    if packet.hook != OUTPUT:
-        sources = who(source, 0, 0)
-    elif packet.cgroup in cgroups:
+    # A socket tells more than an address, on the host as in a namespace that containers share.
+    if packet.cgroup in cgroups:
         sources = [cgroups[packet.cgroup]]
+    elif packet.owner >= 0:
+        sources = [packet.owner]
     else:
-        sources = [packet.owner if packet.owner >= 0 else tables.host]
+        sources = [tables.host] if packet.hook == OUTPUT else who(source, 0, 0)
     if packet.hook == INPUT or is_own(destination):
         listening = {(port, address): who for port, address, who in tables.listeners}
         anywhere = listening.get((packet.port, b""), tables.host)
