@@ -21,7 +21,6 @@ from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.containers import Attachment, Container
 from cnnf.defender.core.marks import DEFAULT_MASK, marks_at
 from cnnf.defender.core.observations import Looked, Report
-from cnnf.defender.core.peers import Peers
 from cnnf.defender.core.plan import Plan
 from cnnf.defender.core.unjudged import Unjudged
 from cnnf.defender.discovery.services import Cgroups, Processes, cgroup2_mount
@@ -71,7 +70,7 @@ class Recorder:
         self.book = book
         self.ended: list[str] = []
         self.conditions: dict[str, str] = {}
-        self.judging = Judging(book, services, "host", Peers())
+        self.judging = Judging(book, services, "host")
         self.loops = Loops(
             range(QUEUE, QUEUE + 2),
             marks=marks,

@@ -64,7 +64,6 @@ from cnnf.defender.options import Options
 from cnnf.defender.publisher import host_info
 from cnnf.defender.residents import Residents
 from cnnf.defender.sharing import Sharing
-from cnnf.defender.sharing import Sharing
 from cnnf.policy.compiled import Compiled
 from cnnf.protocol.messages import HostInfo, Settings
 
@@ -178,8 +177,6 @@ class Defender:
         self._policy_news = asyncio.Event()
         self._address_news = asyncio.Event()
         self._address_watch = AddressWatch(self._address_news.set)
-        sharing = Sharing(self._book, self._loops)
-        self._observer.shared = sharing.rooms.owner
         sharing = Sharing(self._book, self._loops)
         self._observer.shared = sharing.rooms.owner
         self._residents = Residents(

@@ -197,11 +197,6 @@ ORDER_BYTES_MAX = 1_048_576
 ORDER_PIECE_BYTES = 32 * 1024
 ORDER_PIECES_MAX = 3
 
-#: What is told of endpoints in one order, and how many of these in a row: together half of what a
-#: socket takes (the kernel counts double). More goes as whole tables, in a file.
-ORDER_PIECE_BYTES = 32 * 1024
-ORDER_PIECES_MAX = 3
-
 #: Tables of 10,000 rules, of which 5,000 take any port, between 20,000 ports: 20,000 sets of 800
 #: bytes are 16 MB. Larger ones are refused, and the loop goes on with those it has.
 TABLES_BYTES_MAX = 67_108_864
@@ -220,30 +215,6 @@ TABLE_HOST_ADDRESSES_MAX = 4_096
 #: Ends elsewhere that a loop knows; ~40 bytes each in the native loop. The daemon holds fewer
 #: (PEERS_MAX), so that there is room for what comes before what goes.
 TABLE_PEERS_MAX = 65_536
-
-#: Answers of the Console that are kept, in memory, in the loops and on disk; ~450 bytes each here,
-#: 9 MB in all. At the bound a sixteenth goes, unused for longest.
-PEERS_MAX = 20_000
-#: Of one address: a port scan from here must not take the room of everybody else's.
-PEER_PORTS_MAX = 512
-#: Ends that were met and are still to be asked for; ~150 bytes each. Further ones when met again.
-WANTED_MAX = 8_192
-#: An end that was not met for so long is forgotten: a day, so that nightly jobs are known.
-PEER_KEEP_SECONDS = 26 * 3_600
-#: What became stale is asked for at once if it was met so lately; else when it is met again.
-PEER_ACTIVE_SECONDS = 300
-#: What is met within so long goes in one question, and so many at most: 60 KB.
-QUESTION_WAIT_SECONDS = 0.02
-QUESTION_ENDS_MAX = 500
-#: Without anything to ask it is asked so often where on the internet protected hosts are.
-QUESTION_IDLE_SECONDS = 60.0
-#: How long a question that failed is waited with, at first and at most.
-QUESTION_RETRY_FIRST_SECONDS = 0.25
-QUESTION_RETRY_MAX_SECONDS = 10.0
-#: Answers are written to disk so often while there are new ones: 2 MB at most each time.
-PEERS_SAVE_SECONDS = 10.0
-#: The kept answers' file: 20,000 of 100 bytes, and whom they name. A larger one is refused.
-PEERS_FILE_BYTES_MAX = 32 * 1024 * 1024
 
 #: Answers of the Console that are kept, in memory, in the loops and on disk; ~450 bytes each here,
 #: 9 MB in all. At the bound a sixteenth goes, unused for longest.
