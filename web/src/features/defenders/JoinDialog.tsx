@@ -16,7 +16,14 @@ export function JoinDialog({ onClose }: { onClose: () => void }) {
   });
   useEffect(() => mutate(), [mutate]);
   return (
-    <Modal opened onClose={onClose} title="Let a host join" size="lg" centered>
+    <Modal
+      opened
+      onClose={onClose}
+      title="Let a host join"
+      size="lg"
+      centered
+      closeButtonProps={{ "aria-label": "Close" }}
+    >
       <Stack gap="sm" data-testid="join">
         {error !== null && <Alert color="red">{error.message}</Alert>}
         {data !== undefined && (

@@ -15,7 +15,13 @@ export function RemoveDialog({ defender, onClose }: { defender: Defender; onClos
     },
   });
   return (
-    <Modal opened onClose={onClose} title={`Remove ${defender.name}?`} centered>
+    <Modal
+      opened
+      onClose={onClose}
+      title={`Remove ${defender.name}?`}
+      centered
+      closeButtonProps={{ "aria-label": "Close" }}
+    >
       <Stack gap="sm">
         <Text size="sm">
           Its certificate is good no more from that moment: what it sends is refused. What it told
