@@ -28,7 +28,8 @@ _SEEN_DRIVERS = frozenset({"bridge", "nat", "routed"})
 
 class _Tenure(NamedTuple):
     """A container may have had an address from `since` until `until` (ms; 0: still has it), and
-    surely had it at `sure`. Those of one `room`, a network namespace, have it together."""
+    surely had it at `sure` (0: not known). Those of one `room`, a network namespace, have it
+    together."""
 
     container: str
     room: str
@@ -159,9 +160,10 @@ class AddressBook:
                     self._end(address, tenure.container, now_ms, 0)
                     self._held.get(tenure.container, set()).discard(address)
             former = self._tenures.get(address, [])
-            # Nor did it have the address while another surely had.
-            since = max([has[address], *(one.sure for one in former if one.room != room)])
-            newest = _Tenure(container.id, room, since, since, 0)
+            # Nor did it have the address while another surely had, before it was started.
+            others = (one.sure for one in former if one.room != room)
+            since = max([has[address], *(sure for sure in others if sure <= container.started_at)])
+            newest = _Tenure(container.id, room, since, 0, 0)
             kept, forgotten = former[: ADDRESS_OWNERS_MAX - 1], former[ADDRESS_OWNERS_MAX - 1 :]
             self._tenures[address] = [newest, *kept, *_forgotten(forgotten)]
 
