@@ -250,7 +250,9 @@ class Directory:
     def _tenancy(self, host: Host, instance: Instance, *, until: int) -> Tenancy:
         identity = self._interned.take(instance)
         resident = Resident(host.defender, instance.id, identity, instance.started_at, until)
-        own = () if instance.host_network else tuple(map(_text, instance.addresses))
+        # Each once: the same one may be told as IPv4 and as IPv4-mapped.
+        told = () if instance.host_network else instance.addresses
+        own = tuple(dict.fromkeys(map(_text, told)))
         return self._placed(
             host, Tenancy(resident, own, (), _ports(instance), instance.host_network, False)
         )
