@@ -23,7 +23,7 @@ PRODUCTS = frozenset({CNNF, *_POLICIES})
 RIVALS = (NETFILTERQUEUE, OPENSNITCH)
 
 #: How long cnnf may take to name and report what a slot of first-seen flows has left it to do.
-SETTLE_SECONDS = 3.0
+SETTLE_SECONDS = 6.0
 #: Reading 10,000 rules and 100,000 values, and making tables of them.
 _POLICY_START_SECONDS = 180.0
 #: The minimal loop's set is emptied before it is full: then it would save itself the remembering.

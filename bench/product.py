@@ -27,6 +27,8 @@ _LOG_LINES = 20
 #: A share of one core that a Defender and a Console with nothing to do stay under.
 _IDLE_SHARE = 0.15
 _IDLE_STEP_SECONDS = 0.1
+#: How long it has to stay so: it names flows bit by bit and sends what it has every 0.4 s.
+_IDLE_SECONDS = 0.8
 
 
 class Product:
@@ -77,14 +79,16 @@ class Product:
         What a run has left it to do must not slow down the next one, which may be the one without
         cnnf: both are on the same cores.
         """
-        started = time.monotonic()
+        started = idle_since = time.monotonic()
         pids = self._namespace.processes()
         used = processes.cpu_seconds(pids)
-        while time.monotonic() - started < seconds_max:
+        while (now := time.monotonic()) - started < seconds_max:
+            if now - idle_since >= _IDLE_SECONDS:
+                break
             time.sleep(_IDLE_STEP_SECONDS)
             used, before = processes.cpu_seconds(pids), used
-            if used - before <= _IDLE_SHARE * _IDLE_STEP_SECONDS:
-                break
+            if used - before > _IDLE_SHARE * _IDLE_STEP_SECONDS:
+                idle_since = time.monotonic()
         return time.monotonic() - started
 
 

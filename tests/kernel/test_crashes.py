@@ -135,7 +135,8 @@ def without_flows(listing: str) -> str:
         text = line.strip()
         if text.startswith("set "):
             dynamic = text.split()[1].partition("_")[0].rstrip("46") in (
-                "pass", "refuse", "answered", "reset", "asked",
+                *("pass", "passed", "refuse", "refused"),
+                *("answered", "reset", "asked"),
             )  # fmt: skip
         if text.startswith("elements") and dynamic:
             skipping = True

@@ -36,6 +36,7 @@ from cnnf.defender.core.judgement import Cause
 from cnnf.defender.core.limits import DECISIONS_KEPT_MAX, LISTENER_WAIT_MS, PENDING_FLOWS_MAX
 from cnnf.defender.core.missed import Missed
 from cnnf.defender.core.observations import Report, Seen
+from cnnf.defender.core.pace import pause
 from cnnf.defender.core.plan import Scopes
 from cnnf.defender.core.tables import UDP
 from cnnf.defender.core.tallies import FlowKey, Tally
@@ -55,7 +56,7 @@ from cnnf.protocol.messages import Instance, Protocol
 _log = structlog.get_logger(__name__)
 
 #: Sightings attributed in one go, between which other tasks get their turn.
-_BATCH_MAX = 1_000
+_BATCH_MAX = 500
 #: How often waiting sightings are tried again.
 _RETRY_SECONDS = 0.1
 #: Quick looks a second: at a millisecond each a tenth of one core.
@@ -312,10 +313,11 @@ class Observer:
         """Attribute everything that has arrived, and what waits where its time has come; all of it
         when there is no time left."""
         while self._sightings:
-            batch = [
-                self._sightings.popleft() for _ in range(min(_BATCH_MAX, len(self._sightings)))
-            ]
-            await self._attribute(batch, wait=True)
+            started = time.thread_time()
+            size = min(_BATCH_MAX, len(self._sightings))
+            await self._attribute([self._sightings.popleft() for _ in range(size)], wait=True)
+            if patient:
+                await asyncio.sleep(pause(time.thread_time() - started, len(self._sightings)))
         await self._look_after_waiting(patient)
 
     async def _look_after_waiting(self, patient: bool) -> None:

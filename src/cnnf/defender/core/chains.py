@@ -65,7 +65,7 @@ def rules(plan: Plan) -> Chains:
         **_output(plan),
         **_answers(plan),
         **dns_chains.rules(plan),
-        "prerouting_syn": _prerouting(plan),
+        **_prerouting(plan),
         "forward_syn": _forward(plan),
         "input_syn": _input(plan),
     }
@@ -128,7 +128,11 @@ def _ends(plan: Plan) -> Chains:
     asks = []
     for family, _ in _FAMILIES:
         key = address_key(family)
-        asks.append(f"add @asked{family}_{parity} {{ {key} }} counter name asked goto handover")
+        first, more = (f"@{role}{family}_{parity}" for role in ("asked_first", "asked"))
+        asks += [
+            f"{key} {first} add {more} {{ {key} }} counter name asked goto handover",
+            f"add {first} {{ {key} }} counter name asked goto handover",
+        ]
     return {
         "refuse": refuse,
         # Told at once while there are few, since nobody waits for us here and a short-lived client
@@ -174,8 +178,7 @@ def _answer(mark: _Mark, keep_pass: str, keep_refuse: str, leave: str) -> list[s
 
 
 def _remember(role: str, suffix: str, key: str, leave: str, end: str) -> str:
-    # When the first set is full the rule breaks before the second counts.
-    return f"{leave} add @{role}{suffix} {{ {key} }} add @{role}_new{suffix} {{ {key} }} {end}"
+    return f"{leave} add @{role}{suffix} {{ {key} }} {end}"
 
 
 # --- where it comes in
@@ -183,12 +186,20 @@ def _remember(role: str, suffix: str, key: str, leave: str, end: str) -> str:
 
 def _known(plan: Plan, infix: str, keys: Iterator[str], leave: str = "") -> Iterator[str]:
     parity = plan.generation & 1
-    both = list(keys)
-    for (family, _), key in zip(_FAMILIES, both, strict=True):
-        yield f"{key} @pass{infix}{family}_{parity} {leave}return"
+    by_family = [
+        (key, f"{infix}{family}_{parity}") for (family, _), key in zip(_FAMILIES, keys, strict=True)
+    ]
+    for key, suffix in by_family:
+        yield f"{key} @passed{suffix} {leave}return"
     if plan.prevents:
-        for (family, _), key in zip(_FAMILIES, both, strict=True):
-            yield f"{key} @refuse{infix}{family}_{parity} goto refuse"
+        for key, suffix in by_family:
+            yield f"{key} @refused{suffix} goto refuse"
+    # Seen once before. When there is no room to count it, it is asked about.
+    for key, suffix in by_family:
+        yield f"{key} @pass{suffix} add @passed{suffix} {{ {key} }} {leave}return"
+    if plan.prevents:
+        for key, suffix in by_family:
+            yield f"{key} @refuse{suffix} add @refused{suffix} {{ {key} }} goto refuse"
 
 
 def _by_address(plan: Plan, leave: str = "") -> Iterator[str]:
@@ -201,28 +212,24 @@ def _lookalikes(plan: Plan) -> list[str]:
     return [] if plan.udp else [_NO_TCP]
 
 
-def _prerouting(plan: Plan) -> list[str]:
+def _prerouting(plan: Plan) -> Chains:
     """Within one container network, over a bridge."""
     mark = _Mark(plan)
     asked = "ask" if plan.scopes.containers else "watch"
     # Later hooks of the same packet pass it by this bit; the last of them clears it.
     watched = f"{mark.only_judged} " if asked == "watch" else ""
-    known = list(_by_address(plan, f"{mark.only_judged} ")) if asked == "ask" else []
-    same = [f"{ip} saddr . {ip} daddr @same{family}" for family, ip in _FAMILIES]
-    return [
-        f"{mark.is_judged} goto done_bridged",
-        *(
-            f'meta iifkind "bridge" {pair} fib daddr type != local {rule}'
-            for pair, family_known in zip(same, _halves(known), strict=True)
-            for rule in (*family_known, f"{watched}goto {asked}")
-        ),
-    ]
-
-
-def _halves(known: list[str]) -> Iterator[list[str]]:
-    """IPv4's rules, then IPv6's: they alternate."""
-    yield known[::2]
-    yield known[1::2]
+    known = _by_address(plan, f"{mark.only_judged} ") if asked == "ask" else ()
+    return {
+        "bridged": [*known, f"{watched}goto {asked}"],
+        "prerouting_syn": [
+            f"{mark.is_judged} goto done_bridged",
+            *(
+                f'meta iifkind "bridge" {ip} saddr . {ip} daddr @same{family} '
+                "fib daddr type != local goto bridged"
+                for family, ip in _FAMILIES
+            ),
+        ],
+    }
 
 
 def _forward(plan: Plan) -> list[str]:
@@ -251,10 +258,10 @@ def _input(plan: Plan) -> list[str]:
     made += _lookalikes(plan)
     if plan.scopes.any:
         for family, _ in _FAMILIES:
-            # As if it were remembered: never asked about, and counted all the same.
+            # As if it were known: never asked about, and counted all the same.
             made.append(
                 f"meta l4proto tcp th dport @failsafe counter name failsafe "
-                f"add @pass{family}_{parity} {{ {address_key(family)} }} return"
+                f"add @passed{family}_{parity} {{ {address_key(family)} }} return"
             )
         made.append("meta l4proto tcp th dport @failsafe return")
     either = "ask" if plan.scopes.any else "watch"
@@ -318,7 +325,7 @@ def _output_unknown(plan: Plan) -> Iterator[str]:
         for family, ip in _FAMILIES:
             yield (
                 f"meta l4proto tcp {ip} daddr . th dport @console{family} counter name failsafe "
-                f"add @pass{family}_{parity} {{ {address_key(family)} }} return"
+                f"add @passed{family}_{parity} {{ {address_key(family)} }} return"
             )
     if plan.scopes.hosts:
         yield "goto ask"
@@ -337,19 +344,21 @@ def _answers(plan: Plan) -> Chains:
     parity = plan.generation & 1
     made: Chains = {}
     for name in ("forward_answers", "host_answers"):
-        for role in ("answered", "reset"):
+        everything = name == "host_answers" and plan.scopes.hosts
+        for role, first in (("answered", "answered_first"), ("reset", "reset")):
             found: list[str] = []
             for family, _ in _FAMILIES:
                 key = reply_key(family)
                 if role == "reset" and plan.prevents:
-                    # Ours, to one who connects to this host: both counters, whose difference is
-                    # what counts, go up by one.
-                    refuse = f"refuse{{}}{family}_{parity}".format
-                    found.append(f"{key} @{refuse('')} {key} @{refuse('_new')} return")
+                    # Ours, to one who connects to this host.
+                    found.append(f"{key} @refuse{family}_{parity} return")
                 found.append(f"{key} @{role}{family}_{parity} return")
             for family, ip in _FAMILIES:
-                add = f"add @{role}{family}_{parity} {{ {reply_key(family)} }} return"
-                if name == "host_answers" and plan.scopes.hosts:
+                key, suffix = reply_key(family), f"{family}_{parity}"
+                if first != role:
+                    found.append(f"{key} @{first}{suffix} add @{role}{suffix} {{ {key} }} return")
+                add = f"add @{first}{suffix} {{ {key} }} return"
+                if everything:
                     found.append(f"meta nfproto ipv{family} {add}")
                 else:
                     found += [f"{ip} {end} @containers{family} {add}" for end in ("saddr", "daddr")]

@@ -2,7 +2,7 @@
 
 A rule that *reads* a mark is none of our business: our bits are there only between our first chain
 and our last one. One that writes, copies or restores them, or routes by them, changes verdicts; one
-that queues to our numbers gets them. `requirements.py` is `cnnf doctor`'s view of the same.
+that queues to our numbers gets them.
 """
 
 import re

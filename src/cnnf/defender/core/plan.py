@@ -11,7 +11,17 @@ from cnnf.policy.addresses import Network
 from cnnf.protocol.messages import RefuseWith
 
 #: What a set of flows is for; see `ruleset.py`.
-Role = Literal["pass", "pass_new", "refuse", "refuse_new", "answered", "reset", "asked"]
+Role = Literal[
+    "pass",
+    "passed",
+    "refuse",
+    "refused",
+    "answered_first",
+    "answered",
+    "reset",
+    "asked_first",
+    "asked",
+]
 
 Place = tuple[IPv4Address | IPv6Address, int]
 

@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from cnnf.defender.core.conflicts import Conflict
+
 State = Literal["ok", "warn", "fail"]
 
 #: nft's `socket cgroupv2` came with Linux 5.13; everything else we use is older.
@@ -101,86 +103,21 @@ def check_queues(table: str, wanted: range, *, ours: bool) -> Check:
     return Check(code="queues", title="Queue numbers", state="ok", detail=detail)
 
 
-def check_marks(mask: int, rules: Iterable[str]) -> Check:
-    """`rules` are other programs' rules that read or write marks, see `mark_rules`."""
-    touching = [rule for rule in rules if mark_bits(rule) & mask]
-    if not touching:
-        detail = f"{mask:#x} are nobody else's"
+def check_marks(mask: int, conflicts: Iterable[Conflict]) -> Check:
+    """`conflicts` are those of `conflicts.py` that have to do with marks, or could not be read."""
+    found = list(conflicts)
+    if not found:
+        detail = f"{mask:#x} are changed by nobody else"
         return Check(code="marks", title="Mark bits", state="ok", detail=detail)
-    more = len(touching) - _SHOWN_MAX
-    shown = "; ".join(rule[:160] for rule in touching[:_SHOWN_MAX])
+    more = len(found) - _SHOWN_MAX
+    shown = "; ".join(f"{one.where}: {one.what[:160]}" for one in found[:_SHOWN_MAX])
     return Check(
         code="marks",
         title="Mark bits",
         state="warn",
-        detail=f"{mask:#x} are also used by: {shown}" + (f"; and {more} more" if more > 0 else ""),
-        mend="choose four other neighbouring bits: cnnf up --mark-mask MASK",
+        detail=f"{mask:#x}: {shown}" + (f"; and {more} more" if more > 0 else ""),
+        mend=f"{found[0].advice}: cnnf up --mark-mask MASK",
     )
-
-
-def mark_rules(iptables: str, ruleset: str, *, own_table: str, own_comment: str) -> list[str]:
-    """Rules of others that have to do with packet marks.
-
-    `iptables` is what iptables-save prints, `ruleset` what `nft list ruleset` does; tables that
-    iptables made appear in both and are taken from the first.
-    """
-    shown_before = {line[1:].strip() for line in iptables.splitlines() if line.startswith("*")}
-    found = [
-        line
-        for line in iptables.splitlines()
-        if line.startswith("-A ")
-        and "mark" in line.lower()
-        and f"--comment {own_comment} " not in line
-        and f'--comment "{own_comment}" ' not in line
-    ]
-    skipping = False
-    for raw in ruleset.splitlines():
-        if raw.startswith("table "):
-            family, _, name = raw.removeprefix("table ").rstrip(" {").partition(" ")
-            skipping = name == own_table or (family in ("ip", "ip6") and name in shown_before)
-        elif not skipping and "meta mark" in raw:
-            found.append(raw.strip())
-    return found
-
-
-_OPTION = re.compile(
-    r"--(?P<option>set-x?mark|mark|(?:and|or|xor)-mark|nfmask) "
-    r"(?P<value>0x[0-9a-f]+|\d+)(?:/(?P<mask>0x[0-9a-f]+|\d+))?"
-)
-_NFT_MASK = re.compile(r"meta mark (?P<sign>[&|^]|and|or|xor) (?P<value>0x[0-9a-f]+|\d+)")
-_ALL = 0xFFFFFFFF
-
-
-def mark_bits(rule: str) -> int:
-    """The bits of the mark that a rule reads or writes; all of them when it names none."""
-    if rule.startswith("-A "):
-        bits, named = 0, False
-        for match in _OPTION.finditer(rule):
-            named = True
-            bits |= _option_bits(match)
-        # A target such as CONNMARK --restore-mark without masks takes the whole mark.
-        return bits if named else _ALL if " --restore-mark" in rule else 0
-    masked = list(_NFT_MASK.finditer(rule))
-    if not masked:
-        return _ALL
-    bits = 0
-    for match in masked:
-        value = int(match["value"], 0)
-        clears = match["sign"] in ("&", "and") and "mark set" in rule
-        bits |= value ^ _ALL if clears else value
-    return bits
-
-
-def _option_bits(match: re.Match[str]) -> int:
-    value = int(match["value"], 0)
-    if match["option"] == "and-mark":
-        return value ^ _ALL
-    if match["option"] in ("or-mark", "xor-mark", "nfmask"):
-        return value
-    if match["mask"] is None:
-        return _ALL
-    mask = int(match["mask"], 0)
-    return mask if match["option"] == "mark" else mask | value
 
 
 def check_bridges(supported: bool, bridges: Mapping[str, bool]) -> Check:

@@ -22,9 +22,12 @@ Flows through and into the host are remembered by addresses and port. A flow fro
 remembered by the cgroup of its socket, exactly: the deepest level the socket has, so that a
 parent's flows never cover a child's. Root-cgroup processes have none and are asked about each time.
 
-Counts: `pass` and `refuse` count every hit, and the packet that put the element there, which the
-loop has counted too and `pass_new` and `refuse_new` count again; so hits = pass - pass_new.
-`asked` is read only when more was asked than the loops have answered.
+Counts: a counter is what costs most of an element (one for each processor), so a flow that comes
+once gets none. `pass` and `refuse` only remember; the loop has counted the packet that put an
+element there, and the next one makes the element of `passed` or `refused`, which counts it and all
+that follow. Where nobody else counts the first one, a set without counters does: `answered_first`
+and `answered`, `asked_first` and `asked` add up. The last two are read only when more was asked
+than the loops have answered.
 """
 
 from collections.abc import Iterable, Iterator
@@ -42,12 +45,19 @@ TABLE = "cnnf"
 HANDOVER = "handover"
 COUNTERS = ("asked", "unremembered", "failsafe", dns_chains.COUNTER)
 
-_BY_CGROUP: tuple[Role, ...] = ("pass", "pass_new", "refuse", "refuse_new")
-_BY_ADDRESS: tuple[Role, ...] = (*_BY_CGROUP, "answered", "reset", "asked")
+_BY_CGROUP: tuple[Role, ...] = ("pass", "passed", "refuse", "refused")
+_BY_ADDRESS: tuple[Role, ...] = (
+    *_BY_CGROUP,
+    *("answered_first", "answered", "reset", "asked_first", "asked"),
+)
+_WITH_COUNTER = frozenset({"passed", "refused", "answered", "reset", "asked"})
+#: What is not read: nothing in there counts.
+_MEMORY = frozenset({"pass", "refuse"})
+_ASKED = frozenset({"asked_first", "asked"})
 
 
-class CountSet(msgspec.Struct, frozen=True):
-    """A set whose counters are read. `level` is 0 where the key begins with a source address."""
+class FlowSet(msgspec.Struct, frozen=True):
+    """A set of flows. `level` is 0 where the key begins with a source address."""
 
     name: str
     role: Role
@@ -55,27 +65,28 @@ class CountSet(msgspec.Struct, frozen=True):
     level: int
 
 
-def count_sets(plan: Plan, generation: int, *, asked: bool) -> tuple[CountSet, ...]:
-    """The sets of a generation, in the order in which they have to be read.
-
-    What is taken off comes last: a packet between two reads is then counted the next time, never
-    twice.
-    """
-    sets = (one for one, _ in _sets(plan, generation & 1))
-    return tuple(one for one in sets if asked or one.role != "asked")
+def flow_sets(plan: Plan, generation: int) -> tuple[FlowSet, ...]:
+    """All sets of flows of a generation."""
+    return tuple(one for one, _ in _sets(plan, generation & 1))
 
 
-def _sets(plan: Plan, parity: int) -> Iterator[tuple[CountSet, str]]:
+def count_sets(plan: Plan, generation: int, *, asked: bool) -> tuple[FlowSet, ...]:
+    """The sets of a generation that count something."""
+    left_out = _MEMORY if asked else _MEMORY | _ASKED
+    return tuple(one for one in flow_sets(plan, generation) if one.role not in left_out)
+
+
+def _sets(plan: Plan, parity: int) -> Iterator[tuple[FlowSet, str]]:
     families: tuple[Literal[4, 6], ...] = (4, 6)
     for role in _BY_ADDRESS:
         for family in families:
             name = f"{role}{family}_{parity}"
-            yield CountSet(name, role, family, 0), address_key(family)
+            yield FlowSet(name, role, family, 0), address_key(family)
     for level in range(1, plan.levels + 1):
         for role in _BY_CGROUP:
             for family in families:
                 name = f"{role}_l{level}v{family}_{parity}"
-                yield CountSet(name, role, family, level), cgroup_key(level, family)
+                yield FlowSet(name, role, family, level), cgroup_key(level, family)
 
 
 def table(plan: Plan) -> str:
@@ -107,7 +118,7 @@ def switch(plan: Plan, before: Plan) -> str:
 
 def forget(plan: Plan, generation: int) -> str:
     """Empty a generation's sets, once they have been read."""
-    return "".join(f"flush set inet {TABLE} {one.name}\n" for one, _ in _sets(plan, generation & 1))
+    return "".join(f"flush set inet {TABLE} {one.name}\n" for one in flow_sets(plan, generation))
 
 
 def remove() -> str:
@@ -124,9 +135,10 @@ def _content(plan: Plan) -> Iterator[str]:
     """Sets that may be missing yet, elements, chains and rules: what a plan puts in force."""
     for parity in (0, 1):
         for one, key in _sets(plan, parity):
+            counter = " counter;" if one.role in _WITH_COUNTER else ""
             yield (
                 f"add set inet {TABLE} {one.name} {{ typeof {key}; size {SET_ELEMENTS_MAX}; "
-                "flags dynamic; counter; }"
+                f"flags dynamic;{counter} }}"
             )
     for name, elements in _elements(plan):
         if elements:

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cnnf.defender.core.ruleset import CountSet
+from cnnf.defender.core.ruleset import FlowSet
 from cnnf.defender.netlink.errors import Unexpected
 from cnnf.defender.netlink.nftset import Element
 
@@ -35,7 +35,7 @@ class Tally(NamedTuple):
 _CGROUP = struct.Struct("=Q")
 
 
-def decode_flow(one: CountSet, key: bytes) -> FlowKey:
+def decode_flow(one: FlowSet, key: bytes) -> FlowKey:
     """An element's key. Raises Unexpected when it is not of that set's form.
 
     By address: source . protocol . port . destination; by cgroup: cgroup . destination . protocol .
@@ -55,31 +55,29 @@ def decode_flow(one: CountSet, key: bytes) -> FlowKey:
 
 
 class Meter:
-    """Turns counters, which only grow, into what is new. Two generations are counted side by side.
-
-    A counter may be behind for a moment, since what is taken off is read after what it is taken
-    off from: so a figure never goes back, and it is exact when the generation is over.
-    """
+    """Turns counters, which only grow, into what is new, for two generations side by side."""
 
     def __init__(self) -> None:
         self._last: tuple[_Figures, _Figures] = ({}, {})
 
-    def measure(self, generation: int, readings: Iterable[tuple[CountSet, Element]]) -> list[Tally]:
+    def measure(self, generation: int, readings: Iterable[tuple[FlowSet, Element]]) -> list[Tally]:
         """What has been added to a generation's flows. Raises Unexpected."""
         now: dict[FlowKey, dict[str, int]] = {}
         for one, element in readings:
             roles = now.setdefault(decode_flow(one, element.key), {})
-            roles[one.role] = element.packets
+            # Without a counter, being there counts: the first of its kind.
+            roles[one.role] = 1 if one.role in _FIRSTS else element.packets
         last = self._last[generation & 1]
         tallies = []
         for flow, roles in now.items():
             before = last.get(flow, _NOTHING)
+            # `asked` is not always read.
             after = (
-                max(before[0], roles.get("pass", 0) - roles.get("pass_new", 0)),
-                max(before[1], roles.get("refuse", 0) - roles.get("refuse_new", 0)),
-                max(before[2], roles.get("answered", 0)),
+                max(before[0], roles.get("passed", 0)),
+                max(before[1], roles.get("refused", 0)),
+                max(before[2], roles.get("answered_first", 0) + roles.get("answered", 0)),
                 max(before[3], roles.get("reset", 0)),
-                max(before[4], roles.get("asked", 0)),
+                max(before[4], roles.get("asked_first", 0) + roles.get("asked", 0)),
             )
             if after != before:
                 last[flow] = after
@@ -92,5 +90,6 @@ class Meter:
         self._last[generation & 1].clear()
 
 
+_FIRSTS = frozenset({"answered_first", "asked_first"})
 _Figures = dict[FlowKey, tuple[int, int, int, int, int]]
 _NOTHING = (0, 0, 0, 0, 0)

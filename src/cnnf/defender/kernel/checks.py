@@ -21,11 +21,10 @@ from cnnf.defender.core.requirements import (
     check_marks,
     check_privileges,
     check_queues,
-    mark_rules,
 )
-from cnnf.defender.core.ruleset import TABLE
 from cnnf.defender.core.ruleset import table as table_text
 from cnnf.defender.kernel import bridges, iptables, table
+from cnnf.defender.kernel.conflicts import conflicts
 from cnnf.defender.kernel.errors import KernelError, MissingProgram
 from cnnf.defender.kernel.programs import PACKAGES, run
 
@@ -54,7 +53,7 @@ def checks(queues: range, log_group: int, mark_mask: int) -> list[Check]:
         _queue_target(),
         _log(plan),
         check_queues(_text(_QUEUES), queues, ours=_defender_runs()),
-        _marks(mark_mask),
+        _marks(queues, mark_mask),
         check_bridges(bridges.supported(), _bridges()),
     ]
 
@@ -133,23 +132,10 @@ def _front_ends() -> Check:
     return check_front_ends(in_use, rules)
 
 
-def _marks(mask: int) -> Check:
-    programs = ["iptables-nft-save", "ip6tables-nft-save"]
-    if _text(_LEGACY_TABLES).split():
-        programs += ["iptables-legacy-save", "ip6tables-legacy-save"]
-    try:
-        saved = "\n".join(run([program], subject=program) for program in programs)
-        ruleset = run(["nft", "list", "ruleset"], subject="reading nft's rules")
-    except KernelError as error:
-        return Check(
-            code="marks",
-            title="Mark bits",
-            state="warn",
-            detail=f"unknown whether {mask:#x} are used by others: {error}",
-            mend="run it as root, with nft and iptables installed",
-        )
-    found = mark_rules(saved, ruleset, own_table=TABLE, own_comment=iptables.RULE_COMMENT)
-    return check_marks(mask, dict.fromkeys(found))
+def _marks(queues: range, mask: int) -> Check:
+    # As the running Defender looks for them.
+    found = conflicts(queues, mask)
+    return check_marks(mask, [one for one in found if not one.kind.startswith("queue-")])
 
 
 def _saved(program: str) -> str:

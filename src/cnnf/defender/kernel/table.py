@@ -11,7 +11,7 @@ import msgspec
 
 from cnnf.defender.core import ruleset
 from cnnf.defender.core.plan import Plan, Scopes
-from cnnf.defender.core.ruleset import TABLE, CountSet
+from cnnf.defender.core.ruleset import TABLE, FlowSet
 from cnnf.defender.kernel import elements
 from cnnf.defender.kernel.errors import NotPermitted, ProgrammingFailed
 from cnnf.defender.kernel.programs import run
@@ -66,13 +66,13 @@ def present() -> bool:
         netlink.close()
 
 
-def readings(plan: Plan, generation: int, *, asked: bool) -> list[tuple[CountSet, Element]]:
+def readings(plan: Plan, generation: int, *, asked: bool) -> list[tuple[FlowSet, Element]]:
     """Every counter of a generation's sets; of `asked` only if wanted.
 
     100,000 elements of a set take the kernel about a second. Raises NetlinkError, OSError.
     """
     netlink = NetlinkSocket(NETLINK_NETFILTER)
-    found: list[tuple[CountSet, Element]] = []
+    found: list[tuple[FlowSet, Element]] = []
     try:
         for one in ruleset.count_sets(plan, generation, asked=asked):
             try:

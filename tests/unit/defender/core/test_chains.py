@@ -1,5 +1,7 @@
 """Every way through the table: bits restored, asked once, refused only where an answer says so."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,8 +73,7 @@ def test_an_answered_packet_leaves_with_the_mark_it_came_with(
         bridged = hook == "prerouting" and not refuse
         assert {end.mark for end in found} == {mark | given.marks.judged if bridged else mark}
         added = {name.rstrip("0123456789_lv") for end in found for name in end.added}
-        expected = ("refuse", "refuse_new") if refuse else ("pass", "pass_new")
-        assert added == (set(expected) if remember and not late else set())
+        assert added == ({"refuse" if refuse else "pass"} if remember and not late else set())
 
 
 @given(plans, hooks, others)
@@ -96,13 +97,26 @@ def test_whoever_is_asked_about_is_counted_as_asked(given: Plan, hook: str) -> N
             assert ("ask" in end.chains) == (end.how == "hand over")
     *counted, full = text["ask"]
     assert full == "counter name asked goto handover"
-    for line in counted:
-        assert [name.rstrip("46_01") for name in _added(line)] == ["asked"]
-        assert line.endswith(full)
+    # The first one of a flow by being there, the others by a counter.
+    sets = [[name.rstrip("46_01") for name in re.findall(r"@(\w+)", line)] for line in counted]
+    assert sets == [["asked_first", "asked"], ["asked_first"]] * 2
+    assert all(line.endswith(full) for line in counted)
 
 
-def _added(line: str) -> list[str]:
-    return [word.removeprefix("@") for word in line.split() if word.startswith("@")]
+@given(plans)
+def test_what_is_known_is_counted(given: Plan) -> None:
+    """By a counter from its second packet on; the loop has counted the first."""
+    for name, lines in rules(ruleset.table(given)).items():
+        if not name.startswith(("bridged", "forward_syn", "input_syn", "output_l")):
+            continue
+        for line in lines:
+            memory = re.search(r" @(pass|refuse)((?:_l\d)?v?[46]_[01]) ", line)
+            if memory is not None:
+                counts = "passed" if memory[1] == "pass" else "refused"
+                assert f" add @{counts}{memory[2]} {{ " in line
+                assert line.endswith("goto refuse" if memory[1] == "refuse" else "return")
+                before = lines[: lines.index(line)]
+                assert any(f" @{counts}{memory[2]} " in one for one in before)
 
 
 @pytest.mark.parametrize("hook", ["input", "forward", "output", "prerouting"])
@@ -131,7 +145,9 @@ def test_failsafe_ports_are_counted_and_never_asked_about(any_plan: Plan, scopes
     found = walk(rules(ruleset.table(given)), "at_input", 0, TCP | {key: True})
     parity = given.generation & 1
     assert all(end.how != "hand over" for end in found)
-    assert {f"pass4_{parity}", f"pass6_{parity}"} <= {name for end in found for name in end.added}
+    assert {f"passed4_{parity}", f"passed6_{parity}"} <= {
+        name for end in found for name in end.added
+    }
 
 
 @given(plans, st.sampled_from(["input", "forward", "output"]))
@@ -145,5 +161,5 @@ def test_answers_are_let_through_and_counted_where_enabled(given: Plan, hook: st
         found = ways(given, hook, 0x1234 & given.marks.keep, facts)
         assert {(end.how, end.mark) for end in found} == {("accept", 0x1234 & given.marks.keep)}
         added = {name.rstrip("46_01") for end in found for name in end.added}
-        role = "answered" if flags == kinds[0] else "reset"
-        assert added == ({role} if given.scopes.any else set())
+        roles = {"answered_first", "answered"} if flags == kinds[0] else {"reset"}
+        assert added == (roles if given.scopes.any else set())

@@ -108,41 +108,40 @@ def test_rules_are_counted_as_they_are_made(given: Plan) -> None:
 def test_generations_use_their_own_sets(given: Plan) -> None:
     text = ruleset.table(given)
     parity = given.generation & 1
-    counted = {one.name for one in ruleset.count_sets(given, given.generation, asked=True)}
-    assert counted <= declared(text, "set")
+    own = {one.name for one in ruleset.flow_sets(given, given.generation)}
+    assert own <= declared(text, "set")
     for lines in rules(text).values():
         for line in lines:
             changed = set(re.findall(r"add @(\w+)", line))
-            assert changed <= counted
+            assert changed <= own
             # Those of before may have been read already.
             for name in set(re.findall(r"@(\w+_[01])\b", line)):
                 assert name.endswith(f"_{parity}")
 
 
 @pytest.mark.parametrize("generation", [0, 1, 6, 7])
-def test_what_is_taken_off_is_read_last(generation: int) -> None:
+def test_what_counts_is_read(generation: int) -> None:
     given = plan(generation=generation)
+    sets = ruleset.flow_sets(given, generation)
+    assert len({(one.role, one.level, one.family) for one in sets}) == len(sets)
+    assert len(sets) == 2 * (9 + 4 * CGROUP_LEVELS)
+    assert all(one.name.endswith(f"_{generation & 1}") for one in sets)
     found = ruleset.count_sets(given, generation, asked=True)
-    order = {(one.role, one.level, one.family): at for at, one in enumerate(found)}
-    assert len(order) == len(found) == 2 * (7 + 4 * CGROUP_LEVELS)
-    for (role, level, family), at in order.items():
-        for later in {"pass": ("pass_new",), "refuse": ("refuse_new",)}.get(role, ()):
-            assert at < order[later, level, family]  # type: ignore[index]
-    assert all(one.name.endswith(f"_{generation & 1}") for one in found)
+    assert set(sets) - set(found) == {one for one in sets if one.role in ("pass", "refuse")}
     # What was asked is read only where something of it is missing.
     unasked = ruleset.count_sets(given, generation, asked=False)
-    assert unasked == tuple(one for one in found if one.role != "asked")
+    assert {one.role for one in set(found) - set(unasked)} == {"asked_first", "asked"}
 
 
-def test_every_set_of_flows_counts_is_bounded_and_never_ages() -> None:
+def test_every_set_of_flows_is_bounded_and_never_ages() -> None:
     text = ruleset.table(plan())
-    wanted = {
-        one.name for parity in (0, 1) for one in ruleset.count_sets(plan(), parity, asked=True)
-    }
-    assert wanted == declared(text, "set") - PLACES - INSIDE
-    for name in wanted:
-        (line,) = re.findall(rf"^add set inet cnnf {name} \{{ (.*) \}}$", text, re.M)
-        assert line.endswith(f"; size {SET_ELEMENTS_MAX}; flags dynamic; counter;")
+    wanted = {one for parity in (0, 1) for one in ruleset.flow_sets(plan(), parity)}
+    assert {one.name for one in wanted} == declared(text, "set") - PLACES - INSIDE
+    for one in wanted:
+        (line,) = re.findall(rf"^add set inet cnnf {one.name} \{{ (.*) \}}$", text, re.M)
+        counted = one.role in ("passed", "refused", "answered", "reset", "asked")
+        counter = " counter;" if counted else ""
+        assert line.endswith(f"; size {SET_ELEMENTS_MAX}; flags dynamic;{counter}")
         # A timeout would take the counter with the element.
         assert "timeout" not in line
 
@@ -151,7 +150,7 @@ def test_every_set_of_flows_counts_is_bounded_and_never_ages() -> None:
 def test_forget_empties_one_parity_only(given: Plan) -> None:
     for generation in (4, 5):
         lines = ruleset.forget(given, generation).splitlines()
-        sets = ruleset.count_sets(given, generation, asked=True)
+        sets = ruleset.flow_sets(given, generation)
         names = {f"flush set inet cnnf {one.name}" for one in sets}
         assert len(lines) == len(names)
         assert set(lines) == names
@@ -221,7 +220,11 @@ def test_each_scope_asks_and_watches_where_it_should(
     scopes: Scopes, expected: dict[str, str]
 ) -> None:
     by_chain = rules(ruleset.table(plan(scopes=scopes)))
-    found = {hook: targets(by_chain[f"{hook}_syn"]) & {"ask", "watch"} for hook in expected}
+    found = {
+        hook: targets(by_chain["bridged" if hook == "prerouting" else f"{hook}_syn"])
+        & {"ask", "watch"}
+        for hook in expected
+    }
     assert found == {hook: {target} for hook, target in expected.items()}
     # Only whole hosts are asked about SYNs from anywhere, and about their own to anywhere.
     assert ("goto ask" in by_chain["input_syn"]) == scopes.hosts

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnf.defender.core.ruleset import CountSet, count_sets
+from cnnf.defender.core.ruleset import FlowSet, count_sets
 from cnnf.defender.core.tallies import FlowKey, Meter, Tally, decode_flow
 from cnnf.defender.netlink.errors import NetlinkError, Unexpected
 from cnnf.defender.netlink.nftset import Element
@@ -25,7 +25,7 @@ BY_NAME = {(one.role, one.family, one.level): one for one in SETS}
 
 @pytest.mark.parametrize(("family", "source", "destination"), [(4, A4, B4), (6, A6, B6)])
 def test_a_key_of_addresses(family: int, source: bytes, destination: bytes) -> None:
-    one = BY_NAME["pass", family, 0]  # type: ignore[index]
+    one = BY_NAME["passed", family, 0]  # type: ignore[index]
     found = decode_flow(one, source + TCP + PORT + destination)
     assert found == FlowKey(source, 0, destination, 443, 6)
 
@@ -33,13 +33,13 @@ def test_a_key_of_addresses(family: int, source: bytes, destination: bytes) -> N
 @pytest.mark.parametrize("level", [1, 4, 6])
 @pytest.mark.parametrize(("family", "destination"), [(4, B4), (6, B6)])
 def test_a_key_of_a_cgroup(level: int, family: int, destination: bytes) -> None:
-    one = BY_NAME["pass", family, level]  # type: ignore[index]
+    one = BY_NAME["passed", family, level]  # type: ignore[index]
     found = decode_flow(one, CGROUP + destination + bytes([17, 0, 0, 0]) + PORT)
     assert found == FlowKey(b"", 2**40 + 7, destination, 443, 17)
 
 
 @pytest.mark.parametrize("one", SETS, ids=lambda one: one.name)
-def test_every_set_takes_keys_of_one_length_only(one: CountSet) -> None:
+def test_every_set_takes_keys_of_one_length_only(one: FlowSet) -> None:
     lengths = []
     for length in range(64):
         try:
@@ -52,7 +52,7 @@ def test_every_set_takes_keys_of_one_length_only(one: CountSet) -> None:
 
 
 @given(st.sampled_from(SETS), st.binary(max_size=48))
-def test_any_key_gives_a_flow_or_an_error(one: CountSet, key: bytes) -> None:
+def test_any_key_gives_a_flow_or_an_error(one: FlowSet, key: bytes) -> None:
     try:
         found = decode_flow(one, key)
     except NetlinkError:
@@ -63,26 +63,12 @@ def test_any_key_gives_a_flow_or_an_error(one: CountSet, key: bytes) -> None:
     assert 0 <= found.protocol <= 255
 
 
-#: What may happen to a flow, and which counters the table then raises, in its order.
-RAISED = {
-    "passed": ("pass",),
-    "remembered": ("pass", "pass_new"),
-    "refused": ("refuse",),
-    "remembered to refuse": ("refuse", "refuse_new"),
-    "asked": ("asked",),
-    "answered": ("answered",),
-    "reset": ("reset",),
-}
-#: Which figure of a tally it makes.
-FIGURES = {
-    "passed": "passed",
-    "refused": "refused",
-    "asked": "asked",
-    "answered": "answered",
-    "reset": "reset",
-}
+#: What may happen to a flow: a figure of a tally each.
+FIGURES = ("passed", "refused", "asked", "answered", "reset")
+#: The first of these is told by being there, the others by a counter.
+FIRSTS = {"asked": "asked_first", "answered": "answered_first"}
 FLOWS = [bytes([10, 0, 0, host]) + TCP + PORT + B4 for host in (1, 2)]
-happenings = st.tuples(st.sampled_from(list(RAISED)), st.sampled_from(FLOWS))
+happenings = st.tuples(st.sampled_from(FIGURES), st.sampled_from(FLOWS))
 
 
 class Table:
@@ -94,10 +80,13 @@ class Table:
 
     def happen(self, what: str, key: bytes) -> None:
         """A packet comes by."""
-        for role in RAISED[what]:
-            self.counters[role, key] = self.counters.get((role, key), 0) + 1
+        first = FIRSTS.get(what)
+        if first is not None and (first, key) not in self.counters:
+            self.counters[first, key] = 0
+        else:
+            self.counters[what, key] = self.counters.get((what, key), 0) + 1
 
-    def read(self, one: CountSet) -> list[tuple[CountSet, Element]]:
+    def read(self, one: FlowSet) -> list[tuple[FlowSet, Element]]:
         """One set's elements, as they are at this moment."""
         if one.level:
             return []
@@ -113,7 +102,7 @@ def add(sums: dict[tuple[str, bytes], int], tallies: list[Tally]) -> None:
     for tally in tallies:
         assert min(tally[1:]) >= 0
         assert max(tally[1:]) > 0
-        for figure in FIGURES.values():
+        for figure in FIGURES:
             key = figure, tally.flow.source
             sums[key] = sums.get(key, 0) + getattr(tally, figure)
 
@@ -133,13 +122,11 @@ def test_what_was_told_adds_up_however_reads_and_packets_meet(
     def happen(some: list[tuple[str, bytes]]) -> None:
         for what, key in some:
             table.happen(what, key)
-            if what in FIGURES:
-                at = FIGURES[what], key[:4]
-                happened[at] = happened.get(at, 0) + 1
+            happened[what, key[:4]] = happened.get((what, key[:4]), 0) + 1
 
     for between in reads:
         # Packets between the reads of two sets.
-        readings: list[tuple[CountSet, Element]] = []
+        readings: list[tuple[FlowSet, Element]] = []
         by_address = [one for one in table.sets if not one.level]
         for one, some in zip(by_address, between, strict=True):
             readings += table.read(one)
@@ -172,7 +159,7 @@ def test_two_generations_are_counted_side_by_side_and_forgotten_alone() -> None:
 
 
 def test_a_key_of_another_form_tells_nothing_at_all() -> None:
-    meter, one = Meter(), BY_NAME["pass", 4, 0]
+    meter, one = Meter(), BY_NAME["passed", 4, 0]
     good = one, Element(FLOWS[0], 3)
     with pytest.raises(Unexpected, match="a key of 5 bytes"):
         meter.measure(0, [good, (one, Element(bytes(5), 1))])
