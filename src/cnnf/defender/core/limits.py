@@ -323,8 +323,8 @@ COVERAGE_READINGS_MAX = 128
 COVERAGE_BUCKETS_MAX = 256
 
 #: DNS packets a second that are read, both ways: at ~50 µs each a tenth of a core. Answers made to
-#: be as dear as can be take 0.8 ms, so then most of one, of what others leave. Beyond the bound they
-#: pass without being read, are counted, and what they say gives no name.
+#: be as dear as can be take 0.8 ms, so then most of one, of what others leave. Beyond the bound
+#: they pass without being read, are counted, and what they say gives no name.
 DNS_PACKETS_PER_SECOND = 2_000
 #: Bytes of each that are copied: 4,096 of EDNS and all headers before them.
 DNS_COPY_BYTES = 4_352
