@@ -16,9 +16,6 @@ from tests.lab.truth import INTERNET, Edge, End, app, service
 
 pytestmark = pytest.mark.docker
 
-#: What is counted while an address changes hands is not everywhere told apart yet.
-NOT_YET = pytest.mark.xfail(reason="addresses are used again at once", strict=False)
-
 #: Containers a host, side by side as many; each makes so many connections.
 CONTAINERS, SIDE_BY_SIDE, EACH = 16, 2, 20
 #: A network of these has six addresses, so an address has another owner every second or two.
@@ -87,7 +84,6 @@ def churned(estate: Estate, network: str, *options: str) -> list[Made]:
         return [one for each in running for one in each.result()]
 
 
-@NOT_YET
 def test_all_are_named_right_while_containers_come_and_go(estate: Estate, cast: Cast) -> None:
     before = estate.lab.pictures()
     with ThreadPoolExecutor(1) as pool:
@@ -97,7 +93,6 @@ def test_all_are_named_right_while_containers_come_and_go(estate: Estate, cast: 
     agreed(estate.lab.settled(before, made).wrong)
 
 
-@NOT_YET
 def test_an_address_that_changes_hands_credits_nobody_wrongly(estate: Estate, cast: Cast) -> None:
     """A wrong name is worse than none: what is counted over two owners may be nobody's."""
     before = estate.lab.pictures()

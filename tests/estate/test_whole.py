@@ -15,7 +15,6 @@ pytestmark = pytest.mark.docker
 HEARTBEAT_S = 10.0
 
 
-@pytest.mark.xfail(reason="includes what is not right in other tests", strict=False)
 def test_what_is_on_radar_is_what_was_made(estate: Estate, cast: Cast) -> None:
     api = estate.beta.address
     edge = Edge(app("lab/web"), app("lab/api"), 8080)

@@ -177,7 +177,9 @@ class Enforcer:
         changes["console"] = self.console if cut_off else ()
         changes["guarded"] = self._offload.plan.guarded or self._judging.prevents
         levels = max(self._offload.plan.levels, min(self._judging.levels, CGROUP_LEVELS))
-        began_ms = _now_ms()
+        # Counting begins when `nft` is done, more than a millisecond later: whoever has ended just
+        # now had no part in it.
+        began_ms = _now_ms() + 1
         try:
             confirmed = await self._offload.change(levels=levels, **changes)
         except CountsUnreadError as error:
@@ -194,7 +196,7 @@ class Enforcer:
             self._raise("loops-behind", "a packet loop has not confirmed what is in force now")
         self._switched_at = time.monotonic()
         # The one generation has counted until now, the other since it was put in force.
-        self._former = _Span(self._counted_since_ms, _now_ms())
+        self._former = _Span(self._counted_since_ms, self._offload.in_force_ms)
         self._counted_since_ms = began_ms
         self._collecting = asyncio.create_task(self._collect())
 

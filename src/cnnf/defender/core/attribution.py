@@ -147,6 +147,16 @@ class Listeners:
                 if address not in _WIDE:
                     yield port, address, owner
 
+    def ports(self) -> dict[str, set[int]]:
+        """The TCP ports on which each instance listens, but not on loopback alone."""
+        found: dict[str, set[int]] = {}
+        for (protocol, port), at in self._at.items():
+            for address, owner in at.items():
+                local = len(address) <= 16 and is_loopback(address)
+                if protocol == "tcp" and owner.instance and not local:
+                    found.setdefault(owner.instance, set()).add(port)
+        return found
+
     def at(self, port: int) -> Iterable[Owner]:
         """Everybody who listens on this TCP port, on whatever address."""
         return self._on_port.get(port, ())

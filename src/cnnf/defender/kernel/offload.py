@@ -38,6 +38,8 @@ class Offload:
         self._installed = False
         #: The rules as we put them there; None when they could not be listed then.
         self._standing: dict[str, tuple[int, ...]] | None = None
+        #: When the generation in force was put there, ms: the one before counts nothing after it.
+        self.in_force_ms = 0
         #: Processor time that the last reading took.
         self.reading_seconds = 0.0
 
@@ -68,6 +70,7 @@ class Offload:
                 before, **{**changes, "generation": before.generation + 1}
             )
             await self._put_in_force(plan)
+            self.in_force_ms = time.time_ns() // 1_000_000
             self._plan = plan
             await asyncio.to_thread(self._note_rules)
             self._unread = True

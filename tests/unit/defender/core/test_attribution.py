@@ -292,6 +292,22 @@ def test_listeners_prefer_the_exact_address_then_their_family() -> None:
     assert only_six.find(packed("::1"), 80) is six
 
 
+def test_who_listens_tells_the_ports_that_others_reach() -> None:
+    one, other = (Owner(name, name, None) for name in ("one", "other"))
+    listeners = Listeners(
+        [
+            Listener(packed("0.0.0.0"), 80, one),
+            Listener(packed("::"), 81, one, v6_only=True),
+            Listener(packed("127.0.0.1"), 82, one),
+            Listener(packed("::1"), 83, one),
+            Listener(packed("0.0.0.0"), 84, one, "udp"),
+            Listener(packed(HOST), 85, other),
+            Listener(packed("0.0.0.0"), 86, Owner("", "sshd", None)),
+        ]
+    )
+    assert listeners.ports() == {"one": {80, 81}, "other": {85}}
+
+
 def test_a_place_that_services_share_is_nobodys() -> None:
     one, other = (Owner(name, name, None) for name in ("one", "other"))
     shared = Listeners(
