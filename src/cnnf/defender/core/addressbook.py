@@ -47,13 +47,15 @@ class _Tenure(NamedTuple):
 class Tenants(NamedTuple):
     """Who had an address during a span: nobody known, one, or all that share a namespace.
 
-    `disputed`: it changed hands within the span, or may have, so nobody is named. `until` is not 0
-    where the owner had gone before the span was over: somebody else may yet turn out to have come.
+    `disputed`: it changed hands within the span, or may have, so nobody is named. `expected`: who
+    had it has still to be told. `until` is not 0 where the owner had gone before the span was over:
+    somebody else may yet turn out to have come.
     """
 
     containers: tuple[str, ...] = ()
     until: int = 0
     disputed: bool = False
+    expected: bool = False
 
 
 class Published(NamedTuple):
@@ -274,7 +276,8 @@ class AddressBook:
         if any(not one.until for one in found) or until >= last_ms:
             until = 0
         names = (one.container for one in reversed(found) if one.container)
-        return Tenants(tuple(dict.fromkeys(names)), until)
+        expected = any(one.room and not one.container for one in found)
+        return Tenants(tuple(dict.fromkeys(names)), until, expected=expected)
 
     def in_network(self, address: bytes) -> bool:
         """Does the address lie in a container network of this host?"""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnf.defender.core.addressbook import AddressBook, Published
+from cnnf.defender.core.addressbook import AddressBook, Published, Tenants
 from cnnf.defender.core.containers import Container, ContainerNetwork
 from cnnf.defender.core.limits import (
     ADDRESS_LINGER_MS,
@@ -143,7 +143,7 @@ def test_who_is_expected_has_the_address_and_no_name_yet() -> None:
     # Its predecessor's end has not been told, and it may have been there all the while.
     assert owner(book, T + 4_999) == "cart"
     assert book.tenants(packed(ONE), T + 4_000, T + 6_000).disputed
-    assert book.tenants(packed(ONE), T + 5_001, T + 6_000) == ((), 0, False)
+    assert book.tenants(packed(ONE), T + 5_001, T + 6_000) == Tenants(expected=True)
     assert packed(ONE) not in book.behind()
     book.put(container("orders", ONE, started_at=T + 5_300, since=T + 5_000), T + 5_400)
     assert owner(book, T + 5_001, until_ms=T + 6_000) == "orders"
@@ -157,7 +157,7 @@ def test_who_was_expected_may_be_told_of_after_its_end() -> None:
     assert book.give_up("job", T + 300)
     assert not book.give_up("job", T + 400)
     book.expect("orders", [packed(ONE)], T + 500)
-    assert book.tenants(packed(ONE), T + 100, T + 310) == ((), T + 300, False)
+    assert book.tenants(packed(ONE), T + 100, T + 310) == Tenants(until=T + 300, expected=True)
     book.put(container("job", ONE, started_at=T, since=T), T + 600)
     book.remove("job", T + 300)
     assert owner(book, T + 100, until_ms=T + 310) == "job"

@@ -19,7 +19,7 @@ from cnnf.defender.core.attribution import (
     is_visible,
     plain,
 )
-from cnnf.defender.core.limits import LISTENER_WAIT_MS, NAME_WAIT_MS
+from cnnf.defender.core.limits import EXPECTED_WAIT_MS, LISTENER_WAIT_MS, NAME_WAIT_MS
 from cnnf.defender.core.plan import Scopes
 from cnnf.protocol.messages import Endpoint, Process
 from tests.unit.defender.core.estate import SHOP, container, packed
@@ -182,6 +182,18 @@ def test_ends_of_udp_are_named_and_none_is_guessed(case: Case, around: Surroundi
         case.port,
         case.process,
     )
+
+
+def test_who_is_expected_is_waited_for_longer(around: Surroundings) -> None:
+    around.book.expect("new", [packed(NEW)], T)
+    found = attribute(sighting(NEW, CART, 443), around)
+    assert isinstance(found, Unnamed)
+    assert found.wait_ms == EXPECTED_WAIT_MS
+    assert found.ends.source == Endpoint(address=NEW)
+    around.book.put(container("new", NEW, started_at=T, since=T), T + 600)
+    named = attribute(sighting(NEW, CART, 443), around)
+    assert isinstance(named, Ends)
+    assert named.source.instance == "new"
 
 
 def test_udp_to_an_unknown_container_waits_for_its_name_too(around: Surroundings) -> None:
