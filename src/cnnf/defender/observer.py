@@ -401,6 +401,8 @@ class Observer:
         if self._misses_listener(batch):
             with contextlib.suppress(NetlinkError, OSError):
                 await self._read_listeners()
+            # An engine's forwarder may have come since the last reading, and have connected.
+            owners |= self._services.still_unknown(owners)
         # An instance has to be told before or with its first flow, or the flow has no name.
         for instance in self._services.take_new(self.host_addresses):
             self._on_service(instance)
