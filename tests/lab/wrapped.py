@@ -26,9 +26,9 @@ class Wrapped:
             "#!/bin/sh\n"
             f"real={real}\n"
             f'[ -e {self._switch} ] || exec "$real" "$@"\n'
-            # Runs are one after another; a line for each is counted whole.
-            f"echo x >>{self._count}\n"
-            f"number=$(wc -l <{self._count})\n"
+            # Some run side by side, and each has a number of its own.
+            f'number=$(flock {self._count}.lock sh -c "echo x >>{self._count};'
+            f' wc -l <{self._count}")\n'
             f"{run}\n"
             'exec "$real" "$@"\n'
         )
