@@ -1,7 +1,7 @@
 """YAML text as a plain tree whose every part knows its place.
 
-Only what a policy needs of YAML: one document of mappings, lists and texts. Anchors, aliases, tags
-and further documents are refused, so a short text can't grow (an alias of aliases of aliases) and
+Only what a policy needs of YAML: mappings, lists and texts, and one document unless somebody else's
+form (Kubernetes') has several. Anchors, aliases and tags are refused, so a short text can't grow (an alias of aliases of aliases) and
 nothing in it makes an object. Made from the parser's events, not recursively: nesting costs no
 stack.
 """
@@ -58,9 +58,25 @@ Node = Text | Items | Fields
 
 def read_tree(data: str | bytes, subject: str) -> Node:
     """The tree of a text. Raises InvalidFormError with the first thing that is no such YAML."""
+    builder = _Builder(subject, limits.FORM_DEPTH_MAX, 1)
+    (root,) = _built(builder, data, subject) or (None,)
+    if root is None:
+        raise _refusal(subject, Place(1, 1), "nothing in it: begin with `apiVersion: cnnf/v1`")
+    return root
+
+
+def read_documents(data: str | bytes, subject: str, *, depth_max: int) -> list[Node]:
+    """The trees of a text of several documents (`---` between them), in order.
+
+    Raises InvalidFormError as `read_tree` does; what is nested deeper than `depth_max` is refused.
+    """
+    return _built(_Builder(subject, depth_max, limits.FORM_NODES_MAX), data, subject)
+
+
+def _built(builder: "_Builder", data: str | bytes, subject: str) -> list[Node]:
     text = _decoded(data, subject)
     try:
-        return _Builder(subject).built(yaml.parse(text, Loader=_Loader))
+        return builder.built(yaml.parse(text, Loader=_Loader))
     except yaml.YAMLError as error:
         raise _refusal(subject, _place_of(error, text), f"no YAML: {_said(error)}") from error
 
@@ -82,30 +98,31 @@ def _decoded(data: str | bytes, subject: str) -> str:
 class _Builder:
     """Puts nodes where they belong as their events come."""
 
-    def __init__(self, subject: str) -> None:
+    def __init__(self, subject: str, depth_max: int, documents_max: int) -> None:
         self._subject = subject
+        self._depth_max = depth_max
+        self._documents_max = documents_max
         self._open: list[Items | Fields] = []
         #: For each open mapping the key that waits for its value.
         self._keys: list[Node | None] = []
-        self._root: Node | None = None
+        self._roots: list[Node] = []
         self._count = 0
 
-    def built(self, events: Iterator[yaml.Event]) -> Node:
-        """The tree of all events."""
+    def built(self, events: Iterator[yaml.Event]) -> list[Node]:
+        """The trees of all events, one a document."""
         for event in events:
             mark = event.start_mark
             assert mark is not None, "the parser marks every event"
             place = Place(mark.line + 1, mark.column + 1)
-            if isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
-                raise self._refused(place, "a second document: write one policy a file")
+            if isinstance(event, yaml.DocumentStartEvent):
+                if len(self._roots) >= self._documents_max:
+                    raise self._refused(place, "a second document: write one policy a file")
             if isinstance(event, yaml.CollectionEndEvent):
                 self._open.pop()
                 self._keys.pop()
             elif isinstance(event, yaml.NodeEvent):
                 self._take(event, place)
-        if self._root is None:
-            raise self._refused(Place(1, 1), "nothing in it: begin with `apiVersion: cnnf/v1`")
-        return self._root
+        return self._roots
 
     def _take(self, event: yaml.NodeEvent, place: Place) -> None:
         if event.anchor is not None:
@@ -124,12 +141,12 @@ class _Builder:
         self._put(node)
         self._open.append(node)
         self._keys.append(None)
-        if len(self._open) > limits.FORM_DEPTH_MAX:
-            raise self._refused(place, f"nested more than {limits.FORM_DEPTH_MAX} deep")
+        if len(self._open) > self._depth_max:
+            raise self._refused(place, f"nested more than {self._depth_max} deep")
 
     def _put(self, node: Node) -> None:
         if not self._open:
-            self._root = node
+            self._roots.append(node)
             return
         parent, key = self._open[-1], self._keys[-1]
         if isinstance(parent, Items):

@@ -22,13 +22,18 @@ def judged(
     destinations: Sequence[Candidate],
     port: int,
     protocol: str,
+    now_ms: int = 0,
 ) -> tuple[str, str, bool]:
     """Effect, cause and whether all pairs agree."""
     container = any(
         one.identity is not None and one.identity.kind == "container"
         for one in (*sources, *destinations)
     )
-    rules = [one for one in (policy.containers if container else policy.hosts) if one.enabled]
+    rules = [
+        one
+        for one in (policy.containers if container else policy.hosts)
+        if one.enabled and (one.expires_ms is None or now_ms < one.expires_ms)
+    ]
     objects = {one.name: one for one in policy.objects}
     found = []
     for source, destination in product(sources, destinations):
