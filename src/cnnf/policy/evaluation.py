@@ -126,14 +126,16 @@ def _reason(compiled: Compiled, deciding: int, unanimous: bool, what: str) -> st
 
 
 def _who(candidates: Iterable[Candidate]) -> str:
-    first, *others = dict.fromkeys(map(_called, candidates))
+    first, *others = dict.fromkeys(map(called, candidates))
     return f"{first} (or {len(others)} more)" if others else first
 
 
-def _called(one: Candidate) -> str:
+def called(one: Candidate) -> str:
+    """A candidate in a few words."""
     if one.identity is not None:
         tag = f":{one.identity.tag}" if one.identity.tag else ""
-        return f"{one.identity.kind} {one.identity.name}{tag}"
+        name = one.identity.name or "of an unknown image"
+        return f"{one.identity.kind} {name}{tag}"
     if one.names:
         return one.names[0]
     if one.address is None:

@@ -33,6 +33,11 @@ FORM_DEPTH_MAX = 8
 #: Keys, texts and lists of the YAML form: 20,000 rules of 20, as many objects of 8 and 100,000
 #: values are 660,000; kept in memory at about 0.3 kB each. Reading stops there.
 FORM_NODES_MAX = 1_000_000
+#: Flows of one file that are judged: 16 MiB at ~150 bytes are twice as many. Labels and named ports
+#: of one side; Kubernetes sets no limit of its own, and hundreds are a mistake. More are refused.
+FLOWS_MAX = 50_000
+FLOW_LABELS_MAX = 256
+
 #: Problems of one form that are told; further ones are only counted.
 PROBLEMS_MAX = 50
 
