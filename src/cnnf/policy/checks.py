@@ -39,7 +39,8 @@ def check_policy(policy: Policy) -> None:
     rules = [*policy.containers, *policy.hosts]
     within("rules", rules, limits.RULES_MAX)
     within("network objects", policy.objects, limits.OBJECTS_MAX)
-    within("values", [v for one in policy.objects for v in one.values], limits.POLICY_VALUES_MAX)
+    values = [v for one in policy.objects for v in (*one.values, *one.addresses)]
+    within("values", values, limits.POLICY_VALUES_MAX)
     kinds: dict[str, ObjectKind] = dict(BUILT_IN)
     for one in policy.objects:
         with _about("object", one.name):
@@ -89,6 +90,10 @@ def check_object(one: NetworkObject) -> None:
         for text in word:
             qualifier(text)
         check_only_exclusions(word)
+    within("addresses", one.addresses, limits.VALUES_MAX)
+    for text in one.addresses:
+        subnet_value(text)
+    check_only_exclusions(one.addresses)
     within("labels", one.labels, limits.LABELS_MAX)
     for test in one.labels:
         check_label(test)

@@ -80,7 +80,7 @@ class Compiled:
         self._intervals = self._divided_addresses(carried.get(INTERNET, NOTHING))
         self._ports = _divided_ports(self.rules)
         self.digest = _digest(listed, self._objects)
-        self._by_identity: OrderedDict[Identity, Selected] = OrderedDict()
+        self._by_identity: OrderedDict[tuple[Identity, bytes], Selected] = OrderedDict()
         self._by_objects: dict[frozenset[int], Selected] = {}
         self._set_bytes = 0
 
@@ -89,14 +89,19 @@ class Compiled:
         containers = (1 << self.container_rules) - 1
         return containers if container else ((1 << len(self.rules)) - 1) ^ containers
 
-    def selected(self, identity: Identity) -> Selected:
-        """What the image, service and host objects select; not `anyone`, not by address."""
-        found = self._by_identity.get(identity)
+    def selected(self, identity: Identity, address: bytes = b"") -> Selected:
+        """What the image, service and host objects select; not `anyone`, not what subnets do.
+
+        `address` is where the identity is met, 4 or 16 bytes; it matters where objects are
+        narrowed by addresses.
+        """
+        key = (identity, address if self._selectors.asks_address else b"")
+        found = self._by_identity.get(key)
         if found is None:
-            found = self._together(self._selectors.of_identity(identity))
+            found = self._together(self._selectors.of_identity(*key))
             if len(self._by_identity) >= limits.IDENTITIES_CACHED_MAX:
                 self._by_identity.popitem(last=False)
-            self._by_identity[identity] = found
+            self._by_identity[key] = found
         return found
 
     def by_identity(self) -> Selected:
@@ -251,6 +256,7 @@ def _content(one: NetworkObject) -> object:
         sorted(set(one.namespaces)),
         sorted(set(one.hosts)),
         sorted((test.key, test.operator, sorted(set(test.values))) for test in one.labels),
+        *([sorted(set(one.addresses))] if one.addresses else []),
     )
 
 

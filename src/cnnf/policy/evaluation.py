@@ -90,10 +90,11 @@ def evaluate(
 def selected_by(compiled: Compiled, candidate: Candidate) -> Selected:
     """The rules whose sides a candidate is on, by all that is known of it."""
     found = compiled.anyone
+    packed = b"" if candidate.address is None else pack(candidate.address)
     if candidate.identity is not None:
-        found |= compiled.selected(candidate.identity)
-    if candidate.address is not None:
-        found |= compiled.by_address(pack(candidate.address))
+        found |= compiled.selected(candidate.identity, packed)
+    if packed:
+        found |= compiled.by_address(packed)
     if candidate.names:
         found |= compiled.selected_names(candidate.names)
     return found

@@ -70,6 +70,8 @@ def _object(one: NetworkObject) -> dict[str, object]:
     for word in ("clusters", "namespaces", "hosts"):
         if patterns := getattr(one, word):
             entry[word] = list(patterns)
+    if one.addresses:
+        entry["addresses"] = list(one.addresses)
     if one.labels:
         tests: dict[str, list[LabelTest]] = {}
         for test in one.labels:

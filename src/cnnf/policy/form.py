@@ -42,7 +42,7 @@ from cnnf.policy.tree import Fields, Items, Node, Text, read_tree
 API_VERSION = "cnnf/v1"
 
 _TOP = ("apiVersion", "networkObjects", "rules")
-_OBJECT = ("name", "type", "values", "clusters", "namespaces", "hosts", "labels")
+_OBJECT = ("name", "type", "values", "clusters", "namespaces", "hosts", "addresses", "labels")
 _QUALIFIERS = ("clusters", "namespaces", "hosts")
 _RULE = ("name", "source", "destination", "ports", "protocol", "effect", "enabled", "note")
 _ABOUT = ("owner", "expires")
@@ -126,6 +126,9 @@ class _PolicyReader(Reader):
             for word in _QUALIFIERS
             if word in fields
         }
+        if "addresses" in fields:
+            read = partial(self._object_values, fields["addresses"], "subnet", "addresses")
+            words["addresses"] = self.tried(read, ())
         labels: tuple[LabelTest, ...] = ()
         if "labels" in fields:
             labels = self.tried(lambda: self._labels(fields["labels"]), ())
@@ -136,8 +139,10 @@ class _PolicyReader(Reader):
         self._kinds[name] = kind
         return found
 
-    def _object_values(self, node: Node, kind: ObjectKind) -> tuple[str, ...]:
-        values = self.texts(node, "values", limits.VALUES_MAX, partial(check_value, kind))
+    def _object_values(
+        self, node: Node, kind: ObjectKind, word: str = "values"
+    ) -> tuple[str, ...]:
+        values = self.texts(node, word, limits.VALUES_MAX, partial(check_value, kind))
         self.ask(node, lambda: check_only_exclusions(values))
         self._values += len(values)
         if self._values > limits.POLICY_VALUES_MAX:

@@ -30,6 +30,12 @@ FORM_BYTES_MAX = 16 * 1024 * 1024
 #: Nesting of the YAML form; its deepest place is 6 (document, list, object, labels, test, values).
 #: What is deeper is refused at that place, before anything inside is read.
 FORM_DEPTH_MAX = 8
+#: Nesting of what Kubernetes writes: a pod in a list with affinity or an environment taken from
+#: elsewhere is at most 20 deep, its `managedFields` a little more.
+MANIFEST_DEPTH_MAX = 64
+#: Pairs of an egress and an ingress rule of NetworkPolicies that are looked at: 3 us each are 6 s.
+#: A rule a pair that can meet comes of it, of which there are at most `RULES_MAX`.
+NETWORK_POLICY_PAIRS_MAX = 2_000_000
 #: Keys, texts and lists of the YAML form: 20,000 rules of 20, as many objects of 8 and 100,000
 #: values are 660,000; kept in memory at about 0.3 kB each. Reading stops there.
 FORM_NODES_MAX = 1_000_000

@@ -1,9 +1,9 @@
 """YAML text as a plain tree whose every part knows its place.
 
-Only what a policy needs of YAML: mappings, lists and texts, and one document unless somebody else's
-form (Kubernetes') has several. Anchors, aliases and tags are refused, so a short text can't grow (an alias of aliases of aliases) and
-nothing in it makes an object. Made from the parser's events, not recursively: nesting costs no
-stack.
+Only what a policy needs of YAML: mappings, lists and texts, and one document, unless somebody
+else's form (Kubernetes') has several. Anchors, aliases and tags are refused, so a short text can't
+grow (an alias of aliases of aliases) and nothing in it makes an object. Made from the parser's
+events, not recursively: nesting costs no stack.
 """
 
 from collections.abc import Iterator
@@ -114,9 +114,9 @@ class _Builder:
             mark = event.start_mark
             assert mark is not None, "the parser marks every event"
             place = Place(mark.line + 1, mark.column + 1)
-            if isinstance(event, yaml.DocumentStartEvent):
-                if len(self._roots) >= self._documents_max:
-                    raise self._refused(place, "a second document: write one policy a file")
+            starts = isinstance(event, yaml.DocumentStartEvent)
+            if starts and len(self._roots) >= self._documents_max:
+                raise self._refused(place, "a second document: write one policy a file")
             if isinstance(event, yaml.CollectionEndEvent):
                 self._open.pop()
                 self._keys.pop()

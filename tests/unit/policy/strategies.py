@@ -115,6 +115,7 @@ def network_objects(draw: st.DrawFn, name: str) -> NetworkObject:
         namespaces=draw(values(NAMES, 0)),
         hosts=draw(values(NAMES, 0)),
         labels=tuple(tests),
+        addresses=draw(values(SUBNETS, 0)) if kind == "image" else (),
     )
 
 

@@ -108,7 +108,7 @@ def test_a_policy_may_have_nothing_in_it(text: str) -> None:
             "{nmae: b, name: b, type: image, values: [b]}",
             (
                 "4:6: unknown key 'nmae' in a network object: write one of name, type, values, "
-                "clusters, namespaces, hosts or labels"
+                "clusters, namespaces, hosts, addresses or labels"
             ),
         ),
         (
