@@ -60,6 +60,21 @@ _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 _PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
+def is_label_key(text: str) -> bool:
+    """Can a label of Kubernetes be called so?"""
+    return len(text) <= 317 and _LABEL_KEY.fullmatch(text) is not None
+
+
+def is_label_value(text: str) -> bool:
+    """Can a label of Kubernetes have that value?"""
+    return _LABEL_VALUE.fullmatch(text) is not None
+
+
+def is_namespace(text: str) -> bool:
+    """Can a namespace of Kubernetes be called so?"""
+    return _NAMESPACE.fullmatch(text) is not None
+
+
 class Manifests(msgspec.Struct, frozen=True):
     """What was looked for, and how many of which other kinds stood beside it."""
 
@@ -285,10 +300,10 @@ class _ManifestReader(Reader):
         return Requirement(key, operator, tuple(dict.fromkeys(values)))
 
     def _label_key(self, node: Node) -> str:
-        return self._matching(node, "a label's key", _LABEL_KEY, 317)
+        return self._matching(node, "a label's key", is_label_key)
 
     def _label_value(self, node: Node) -> str:
-        return self._matching(node, "a label's value", _LABEL_VALUE, 63)
+        return self._matching(node, "a label's value", is_label_value)
 
     # Namespaces and pods: what the API gave, of which little matters.
 
@@ -297,7 +312,7 @@ class _ManifestReader(Reader):
         metadata = self._known(fields.get("metadata", node), "metadata")
         if "name" not in metadata:
             self.refuse(node, "a Namespace without a name: add `metadata: {name: …}`")
-        name = self._matching(metadata["name"], "a namespace", _NAMESPACE, 63)
+        name = self._matching(metadata["name"], "a namespace", is_namespace)
         self._check_once(node, "Namespace", name)
         return Namespace(name=name, labels=self._labels(metadata.get("labels")))
 
@@ -353,10 +368,10 @@ class _ManifestReader(Reader):
         metadata = self._known(node, "metadata")
         if "name" not in metadata:
             self.refuse(whole, f"a {kind} without a name: add `metadata: {{name: …}}`")
-        name = self._matching(metadata["name"], "a name", _NAME, 253)
+        name = self._matching(metadata["name"], "a name", _is_name)
         namespace = DEFAULT_NAMESPACE
         if not _missing(metadata, "namespace"):
-            namespace = self._matching(metadata["namespace"], "a namespace", _NAMESPACE, 63)
+            namespace = self._matching(metadata["namespace"], "a namespace", is_namespace)
         self._check_once(whole, kind, namespace, name)
         return name, namespace
 
@@ -374,9 +389,9 @@ class _ManifestReader(Reader):
             for key, value in self.pairs(node, "labels")
         }
 
-    def _matching(self, node: Node, what: str, form: re.Pattern[str], most: int) -> str:
+    def _matching(self, node: Node, what: str, is_right: Callable[[str], bool]) -> str:
         text = self.text(node, what)
-        if len(text) > most or not form.fullmatch(text):
+        if not is_right(text):
             self.refuse(node, f"{text!r:.80} can't be {what} in Kubernetes")
         return text
 
@@ -396,6 +411,10 @@ class _ManifestReader(Reader):
         self, node: Node | None, what: str, read: Callable[[Node], Value]
     ) -> tuple[Value, ...]:
         return self.each(self._list(node, what), read)
+
+
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
 
 
 def _missing(fields: Mapping[str, Node], name: str) -> bool:

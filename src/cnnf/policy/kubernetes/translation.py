@@ -107,6 +107,7 @@ class _Translator:
         self._clusters = clusters
         self._namespaces = None if namespaces is None else tuple(namespaces)
         self._pods_given = pods is not None
+        self._names_ports = False
         self._known = KnownPods(pods or ())
         self._rule_names: dict[str, int] = {}
         self._matches: set[tuple[object, ...]] = set()
@@ -164,8 +165,10 @@ class _Translator:
             self._note(
                 f"{_called(policy)}: SCTP is not judged here, what it says of it is left out"
             )
-        if any(one.name for one in rule.ports) and not self._pods_given:
-            raise InvalidValueError("names ports: give the pods that have them with --pods")
+        if any(one.name for one in rule.ports):
+            if not self._pods_given:
+                raise InvalidValueError("names ports: give the pods that have them with --pods")
+            self._names_ports = True
         return port_set(rule.ports)
 
     def _note(self, note: str) -> None:
@@ -179,6 +182,7 @@ class _Translator:
         egress, ingress = self._isolated["egress"], self._isolated["ingress"]
         if not egress and not ingress:
             return
+        self._note_mixed()
         self._write_nodes()
         self._write_host_network()
         for one, other in self._meetings():
@@ -197,6 +201,19 @@ class _Translator:
             self._write("prevent", "isolated egress", tuple(egress), None)
         if ingress:
             self._write("prevent", "isolated ingress", None, tuple(ingress))
+
+    def _note_mixed(self) -> None:
+        for name in self._known.mixed_networks:
+            self._note(
+                f"pods like {name}: some have their node's network and some don't, which labels "
+                "don't tell; they are judged as pods with a network of their own"
+            )
+        if self._names_ports:
+            for name in self._known.mixed_ports:
+                self._note(
+                    f"pods like {name} have different named ports, which labels don't tell; a name "
+                    "is only known where a flow tells the ports"
+                )
 
     def _write_nodes(self) -> None:
         """Traffic between a pod and its own node is always allowed."""
@@ -229,11 +246,6 @@ class _Translator:
 
     def _write_host_network(self) -> None:
         """Pods that have their node's network are its addresses, and isolated by nothing."""
-        for name in self._known.mixed_networks:
-            self._note(
-                f"pods like {name}: some have their node's network and some don't, which labels "
-                "don't tell; they are judged as pods with a network of their own"
-            )
         pods = self._known.host_network
         if not pods:
             return
