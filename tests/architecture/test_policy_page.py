@@ -2,14 +2,18 @@
 
 import re
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 
 from cnnf.policy import form, limits
 from cnnf.policy.addresses import INSIDE_NETWORKS
+from cnnf.policy.analysis import Kind
 from cnnf.policy.compiled import compile_policy
 from cnnf.policy.endpoints import container_identity
 from cnnf.policy.errors import InvalidFormError
+from cnnf.policy.evaluation import evaluate
+from cnnf.policy.flows import FLOW_KEYS, parse_flows
 from cnnf.policy.objects import KINDS, NetworkObject
 from cnnf.policy.rules import EFFECTS, PROTOCOLS, Policy, Rule
 from tests.architecture.sources import ROOT
@@ -29,7 +33,13 @@ LIMITS = [
     )
 ]
 #: Limits of the programs' memory, not of what a person writes.
-INSIDE = {"IDENTITIES_CACHED_MAX", "IDENTITY_SET_BYTES_MAX", "NAMES_MAX", "CANDIDATES_MAX"}
+INSIDE = {
+    "IDENTITIES_CACHED_MAX",
+    "IDENTITY_SET_BYTES_MAX",
+    "NAMES_MAX",
+    "CANDIDATES_MAX",
+    "ANALYSIS_STRETCHES_MAX",
+}
 #: Limits of Kubernetes' manifests, which are on the page about these.
 ELSEWHERE = {"MANIFEST_DEPTH_MAX", "NETWORK_POLICY_PAIRS_MAX"}
 
@@ -44,13 +54,28 @@ rules:
 
 
 def test_the_examples_are_policies() -> None:
-    assert len(EXAMPLES) == 2
-    for text in EXAMPLES:
+    policies = [text for text in EXAMPLES if text.startswith("apiVersion")]
+    assert len(policies) == 2
+    for text in policies:
         assert compile_policy(form.parse_policy(text, subject="policy.md")).rules
 
 
+def test_the_example_of_flows_is_judged_as_it_says() -> None:
+    (text,) = (text for text in EXAMPLES if not text.startswith("apiVersion"))
+    compiled = compile_policy(form.parse_policy(EXAMPLES[0], subject="policy.md"))
+    for flow in parse_flows(text, subject="policy.md"):
+        decision = evaluate(compiled, [flow.source], [flow.destination], flow.port, flow.protocol)
+        assert flow.expected is not None
+        assert decision.effect == flow.expected.effect
+        assert flow.expected.cause in ("", decision.cause)
+
+
+def test_every_finding_is_explained() -> None:
+    assert [kind for kind in get_args(Kind) if f"| `{kind}` |" not in PAGE] == []
+
+
 def test_every_word_of_the_form_is_explained() -> None:
-    words = {*form.KEYS, *KINDS, *EFFECTS, *PROTOCOLS, "internet"}
+    words = {*form.KEYS, *FLOW_KEYS, *KINDS, *EFFECTS, *PROTOCOLS, "internet"}
     assert [word for word in words if not re.search(rf"`{word}`|\b{word}: ", PAGE + " ")] == []
     assert [network for network in INSIDE_NETWORKS if network not in PAGE] == []
 

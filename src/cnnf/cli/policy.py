@@ -2,8 +2,11 @@
 
 import typer
 
-from cnnf.cli import policy_judging
+from cnnf.cli import policy_checking, policy_comparing, policy_judging
 
 app = typer.Typer(help="Judge flows by a policy file, check it, compare it.", no_args_is_help=True)
 
 app.command("test")(policy_judging.judge)
+app.command("check")(policy_checking.check)
+app.command("diff")(policy_comparing.diff)
+app.command("format")(policy_comparing.canonical)

@@ -44,6 +44,14 @@ FORM_NODES_MAX = 1_000_000
 FLOWS_MAX = 50_000
 FLOW_LABELS_MAX = 256
 
+#: Stretches of ports that are looked at to find rules that others shadow only together: 0.5 us each
+#: are 1 s. Beyond, such rules are not found any more.
+ANALYSIS_STRETCHES_MAX = 2_000_000
+#: Protected endpoints that a finding names; others are counted.
+FINDING_EXAMPLES_MAX = 3
+#: How long before its end a rule is told to expire soon: a week has a working day.
+EXPIRES_SOON_MS = 7 * 24 * 3600 * 1000
+
 #: Problems of one form that are told; further ones are only counted.
 PROBLEMS_MAX = 50
 

@@ -151,3 +151,81 @@ def test_a_wrong_time_is_wrong_input(typed: Typed) -> None:
     code, _, err = typed.run("test", *files, "--at", "noon")
     assert code == 2
     assert "--at: 'noon' is no time" in err
+
+
+def test_findings_are_shown(typed: Typed) -> None:
+    text = POLICY.replace("hosts: []", "hosts:\n    - {name: late, effect: allow}")
+    file = typed.file("p.yaml", text)
+    code, out, _ = typed.run("check", file, "--at", "2026-02-01", "--json")
+    assert code == 0
+    assert json.loads(out) == [
+        {
+            "kind": "expired",
+            "name": "web",
+            "list": "containers",
+            "because": "",
+            "message": "has expired at 2026-01-31T00:00:00Z: take it out, or let it end later",
+        }
+    ]
+    code, out, _ = typed.run("check", file, "--strict", "--at", "2026-02-01")
+    assert (code, out.splitlines()[1].split()[:3]) == (1, ["expired", "containers", "web"])
+    code, out, _ = typed.run("check", file, "--strict", "--at", "2026-01-01")
+    assert (code, out) == (0, "Nothing found in 3 rules and 1 network objects.\n")
+
+
+def test_those_who_are_there_are_looked_for(typed: Typed) -> None:
+    known = typed.file("k.yaml", "- {image: shop/web, ip: 10.0.0.1}")
+    code, out, _ = typed.run(
+        "check", typed.file("p.yaml", POLICY), "--known", known, "--at", "2025-01-01"
+    )
+    assert (code, out[:7]) == (0, "Nothing")
+    none = typed.file("k.yaml", "[]")
+    _, out, _ = typed.run("check", typed.file("p.yaml", POLICY), "--known", none, "--json")
+    assert "unmatched-object" in out
+    code, _, err = typed.run("check", typed.file("p.yaml", "a"), "--known", typed.file("k", "a"))
+    assert code == 2
+    assert (err.count("p.yaml:1:1"), err.count("/k:1:1")) == (1, 1)
+
+
+def test_a_difference_is_told_by_name_and_order(typed: Typed) -> None:
+    old = typed.file("old.yaml", POLICY)
+    assert typed.run("diff", old, old) == (0, "No difference.\n", "")
+    lines = POLICY.splitlines()
+    lines[5], lines[6] = lines[6].replace("prevent", "alert"), lines[5]
+    new = typed.file("new.yaml", "\n".join(lines).replace("shop/*", "shop/web"))
+    code, out, _ = typed.run("diff", old, new)
+    assert code == 0
+    assert out.splitlines() == [
+        "~ network object shop changed: values",
+        "> rule for containers rest moved, first",
+        "~ rule for containers rest changed: effect",
+    ]
+    _, out, _ = typed.run("diff", old, new, "--json")
+    assert json.loads(out)[0] == {
+        "kind": "changed",
+        "name": "shop",
+        "list": "",
+        "fields": ["values"],
+        "after": "",
+    }
+
+
+def test_a_file_is_brought_into_its_one_form(typed: Typed) -> None:
+    file = typed.file("p.yaml", f"# comment\n{POLICY}")
+    code, _, err = typed.run("format", file, "--check")
+    assert code == 1
+    assert "is not in its one form" in err
+    code, printed, _ = typed.run("format", file)
+    assert code == 0
+    assert Path(file).read_text("utf-8").startswith("# comment")
+    assert typed.run("format", file, "--write") == (0, "", "")
+    assert Path(file).read_text("utf-8") == printed
+    assert typed.run("format", file, "--check") == (0, "", "")
+    assert [one.name for one in typed.path.iterdir()] == ["p.yaml"]
+
+
+def test_a_wrong_file_is_not_written(typed: Typed) -> None:
+    file = typed.file("p.yaml", "apiVersion: cnnf/v2\n")
+    code, _, err = typed.run("format", file, "--write")
+    assert (code, "p.yaml:1:13" in err) == (2, True)
+    assert Path(file).read_text("utf-8") == "apiVersion: cnnf/v2\n"
