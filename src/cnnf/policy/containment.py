@@ -27,10 +27,14 @@ class _Value(NamedTuple):
 
 
 class _Words(NamedTuple):
-    """The values of one dimension: any of the included ones, none of the excluded ones."""
+    """The values of one dimension: any of the included ones, none of the excluded ones.
+
+    `several`: one endpoint may have several names, as DNS gives them.
+    """
 
     included: tuple[_Value, ...]
     excluded: tuple[_Value, ...]
+    several: bool = False
 
     def contain(self, other: "_Words") -> bool:
         return all(
@@ -39,7 +43,10 @@ class _Words(NamedTuple):
 
     def _harmless(self, one: _Value, other: "_Words") -> bool:
         """Does what is excluded here take nothing away from the other?"""
-        return any(theirs.contains(one) for theirs in other.excluded) or all(
+        if any(theirs.contains(one) for theirs in other.excluded):
+            return True
+        # Who has one of the other's names has no more, so what isn't that name isn't excluded.
+        return not self.several and all(
             len(theirs.name.parts) == 1 and not one.name.matches(theirs.name.parts[0])
             for theirs in other.included
         )
@@ -175,7 +182,8 @@ def _addresses(one: NetworkObject) -> frozenset[str]:
 
 def _values(one: NetworkObject) -> _Words:
     parsed = [name_value(one.kind, text) for text in one.values]
-    return _split((value.excludes, _Value(*value[1:])) for value in parsed)
+    found = _split((value.excludes, _Value(*value[1:])) for value in parsed)
+    return found._replace(several=one.kind == "dns")
 
 
 def _narrowing(word: str) -> Callable[[NetworkObject], _Words]:

@@ -3,6 +3,7 @@
 from time import perf_counter
 from typing import Literal
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from cnnf.policy.objects import NetworkObject
 from cnnf.policy.rules import Effect, Policy, Rule
 from tests.unit.policy.slow import within
 from tests.unit.policy.strategies import (
+    HOSTNAMES,
     PORTS,
     TIMES_MS,
     candidates,
@@ -174,6 +176,15 @@ def test_what_is_right_is_left_alone(rules: tuple[str, ...]) -> None:
     assert found(*rules) == []
 
 
+def test_a_name_beside_the_one_that_is_in_an_object_may_be_excluded() -> None:
+    """Somebody found by both names is in the first object only."""
+    one = NetworkObject(name="a", kind="dns", values=("a.example",))
+    other = NetworkObject(name="b", kind="dns", values=("*", "-b.example"))
+    assert Containment([one, other]).containing(0) == 1
+    hosts = [msgspec.structs.replace(thing, kind="host") for thing in (one, other)]
+    assert Containment(hosts).containing(0) == 3
+
+
 def test_a_shadow_that_ends_says_until_when() -> None:
     text = OBJECTS + "    - {name: a, effect: alert, expires: 2030-01-01}\n"
     text += "    - {name: b, source: [web], effect: allow}\n"
@@ -241,9 +252,10 @@ def test_what_is_said_never_to_decide_never_does(
 @given(
     st.lists(network_objects("o"), min_size=2, max_size=8),
     st.lists(identities(), min_size=1, max_size=6),
+    st.lists(st.sampled_from(HOSTNAMES), max_size=3),
 )
 def test_who_is_in_an_object_is_in_all_that_contain_it(
-    objects: list[NetworkObject], people: list[Identity]
+    objects: list[NetworkObject], people: list[Identity], names: list[str]
 ) -> None:
     containment = Containment(objects)
     for number, one in enumerate(objects):
@@ -251,7 +263,7 @@ def test_who_is_in_an_object_is_in_all_that_contain_it(
             continue
         containing = containment.containing(number)
         assert containing >> number & 1
-        for who in (Candidate(identity=person, names=("api.pay.example",)) for person in people):
+        for who in (Candidate(identity=person, names=tuple(names)) for person in people):
             if not within("o", {"o": one}, who):
                 continue
             assert not is_empty(one)
