@@ -226,7 +226,7 @@ def test_objects_are_looked_at() -> None:
     )
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     policies(),
     st.lists(
@@ -248,7 +248,7 @@ def test_what_is_said_never_to_decide_never_does(
         assert decision.cause.removeprefix("rule:") not in never
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(network_objects("o"), min_size=2, max_size=8),
     st.lists(identities(), min_size=1, max_size=6),

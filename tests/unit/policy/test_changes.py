@@ -43,7 +43,7 @@ def test_a_rule_may_change_and_go_to_the_other_list() -> None:
     )
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(policies(), policies())
 def test_the_changes_make_the_new_of_the_old(old: Policy, new: Policy) -> None:
     assert changes(new, new) == ()

@@ -59,7 +59,7 @@ def test_nothing_decides_where_nothing_matches() -> None:
     assert found.rules[4].mismatches == ("source", "destination")
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     policies(),
     candidates(),
