@@ -112,3 +112,9 @@ def test_headings_are_listed() -> None:
     headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
     listed = [PAGE.index(f"- [{heading}](#") for heading in headings]
     assert all(one < other for one, other in pairwise(listed))
+
+
+def test_limits_of_manifests_are_stated_on_their_page() -> None:
+    page = (ROOT / "docs" / "operating" / "networkpolicy.md").read_text("utf-8")
+    for name in ELSEWHERE:
+        assert re.search(rf"`{name}`\) \| {getattr(limits, name):,} \|", page), name

@@ -101,6 +101,8 @@ def export_policies(policy: Policy, *, cluster: str = "", now_ms: int = 0) -> Ex
                 made.take(place, rule)
             except _Inexpressible as error:
                 made.left_out.append(LeftOut(rule.name, str(error)))
+                if rule.effect == "prevent":
+                    made.prevents(rule)
     made.write()
     made.left_out += [
         LeftOut(rule.name, "it is for hosts, and NetworkPolicies are for pods")
@@ -124,6 +126,8 @@ class _Exporter:
         self._cluster = cluster
         self._isolations: list[_Isolation] = []
         self._allowing: list[_Allowing] = []
+        #: Both sides of rules that prevent and are left out; None where they can't be told.
+        self._unsaid: list[tuple[_Side, _Side] | None] = []
         self._taken: set[tuple[str, str]] = set()
         self._numbers: dict[str, int] = {}
 
@@ -146,7 +150,19 @@ class _Exporter:
                     "it stands behind a rule that prevents everything to or from some of its pods, "
                     "and NetworkPolicies have no order: move it up"
                 )
+        if any(each is None or _meet(each, (source, destination)) for each in self._unsaid):
+            raise _Inexpressible(
+                "an earlier rule that prevents some of it is left out, and without that it would "
+                "allow more"
+            )
         self._allowing.append(found)
+
+    def prevents(self, rule: Rule) -> None:
+        """Notes a rule that is left out: nothing that it prevents may be allowed."""
+        try:
+            self._unsaid.append((self._side(rule.source), self._side(rule.destination)))
+        except _Inexpressible:
+            self._unsaid.append(None)
 
     def _isolate(self, place: int, rule: Rule, source: _Side, destination: _Side) -> None:
         if rule.ports or rule.protocol != "any" or source.anybody is destination.anybody:
@@ -264,6 +280,16 @@ class _Exporter:
             name = f"{slug}-{self._numbers[slug]}"
         self._taken.add((namespace, name))
         return name
+
+
+def _meet(one: tuple[_Side, _Side], other: tuple[_Side, _Side]) -> bool:
+    """May a connection be on both? Whoever has an address may be a pod."""
+    return all(
+        mine.blocks
+        or theirs.blocks
+        or any(pods & others for pods in mine.selected for others in theirs.selected)
+        for mine, theirs in zip(one, other, strict=True)
+    )
 
 
 def _requirement(test: LabelTest, called: str) -> Requirement:

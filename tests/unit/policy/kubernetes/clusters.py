@@ -30,7 +30,8 @@ FLOW_PORTS = (*NUMBERS, 82)
 def selectors(draw: st.DrawFn, known: dict[str, tuple[str, ...]]) -> Manifest:
     found: Manifest = {}
     if draw(st.booleans()):
-        keys = draw(st.lists(st.sampled_from(tuple(known)), max_size=2, unique=True))
+        names = st.sampled_from(tuple(known))
+        keys = draw(st.lists(names, max_size=2, unique=True))
         found["matchLabels"] = {key: draw(st.sampled_from(known[key])) for key in keys}
     if draw(st.booleans()):
         found["matchExpressions"] = draw(st.lists(expressions(known), max_size=3))
@@ -55,7 +56,8 @@ NAMESPACE_LABELS = {"team": ("a", "b"), "env": ("prod",), "kubernetes.io/metadat
 def peers(draw: st.DrawFn) -> Manifest:
     kind = draw(st.sampled_from(("pods", "namespaces", "both", "block")))
     if kind == "block":
-        cidr, holes = draw(st.sampled_from(BLOCKS))
+        known: tuple[tuple[str, tuple[str, ...]], ...] = BLOCKS
+        cidr, holes = draw(st.sampled_from(known))
         block: Manifest = {"cidr": cidr}
         if holes and draw(st.booleans()):
             block["except"] = draw(st.lists(st.sampled_from(holes), max_size=2, unique=True))

@@ -1,6 +1,5 @@
 """Imported policies decide every flow as Kubernetes does."""
 
-from collections import Counter
 from itertools import product
 
 import pytest
@@ -14,6 +13,7 @@ from cnnf.policy.evaluation import Protocol, evaluate
 from cnnf.policy.export import write_policy
 from cnnf.policy.form import parse_policy
 from cnnf.policy.kubernetes.manifests import (
+    NAME_LABEL,
     IpBlock,
     NetworkPolicy,
     Peer,
@@ -68,3 +68,149 @@ def test_every_flow_is_decided_as_kubernetes_does(data: st.DataObject) -> None:
                 port,
                 decision.reason,
             )
+
+
+WEB, DB = {"app": "web"}, {"app": "db"}
+ALL: Manifest = {}
+FROM_WEB = [{"podSelector": {"matchLabels": WEB}}]
+DENY: Manifest = {"podSelector": ALL, "policyTypes": ["Ingress", "Egress"]}
+
+
+def pod(name: str, labels: dict[str, str], address: str, namespace: str = "default") -> Manifest:
+    return clusters.manifest(
+        "v1",
+        "Pod",
+        {"name": name, "namespace": namespace, "labels": labels},
+        spec={"nodeName": "node-1", "containers": []},
+        status={"podIP": address},
+    )
+
+
+PODS = [
+    pod("web", WEB, "10.1.0.1"),
+    pod("db", DB, "10.1.0.2"),
+    pod("other", WEB, "10.1.0.3", "edge"),
+]
+
+
+@pytest.mark.parametrize(
+    ("specs", "allowed"),
+    [
+        ([], "web>db db>web other>db out>db web>out"),
+        ([DENY], ""),
+        ([{"podSelector": ALL, "policyTypes": ["Ingress"]}], "web>out"),
+        ([{"podSelector": ALL, "policyTypes": ["Egress"]}], "other>db out>db"),
+        ([{"podSelector": ALL, "ingress": [{}]}], "web>db db>web other>db out>db web>out"),
+        (
+            [{"podSelector": {"matchLabels": DB}, "ingress": [{"from": FROM_WEB}]}],
+            "web>db db>web web>out",
+        ),
+        # One end alone is not enough.
+        ([DENY, {"podSelector": {"matchLabels": DB}, "ingress": [{"from": FROM_WEB}]}], ""),
+        (
+            [
+                DENY,
+                {"podSelector": {"matchLabels": DB}, "ingress": [{"from": FROM_WEB}]},
+                {"podSelector": {"matchLabels": WEB}, "egress": [{}], "policyTypes": ["Egress"]},
+            ],
+            "web>db web>out",
+        ),
+        # Two peers are either, one peer with two selectors is both.
+        (
+            [{"podSelector": ALL, "ingress": [{"from": [{"namespaceSelector": ALL}]}]}],
+            "web>db db>web other>db web>out",
+        ),
+        (
+            [
+                {
+                    "podSelector": ALL,
+                    "ingress": [
+                        {
+                            "from": [
+                                {
+                                    "namespaceSelector": {"matchLabels": {"team": "edge"}},
+                                    "podSelector": {"matchLabels": WEB},
+                                }
+                            ]
+                        }
+                    ],
+                }
+            ],
+            "other>db web>out",
+        ),
+        (
+            [
+                {
+                    "podSelector": ALL,
+                    "policyTypes": ["Egress"],
+                    "egress": [{"to": [{"ipBlock": {"cidr": "203.0.113.0/24"}}]}],
+                }
+            ],
+            "other>db out>db web>out",
+        ),
+    ],
+)
+def test_recipes(specs: list[Manifest], allowed: str) -> None:
+    made = [
+        clusters.manifest("networking.k8s.io/v1", "NetworkPolicy", {"name": f"p{at}"}, spec=spec)
+        for at, spec in enumerate(specs)
+    ]
+    edge = clusters.manifest("v1", "Namespace", {"name": "edge", "labels": {"team": "edge"}})
+    compiled = compile_policy(imported(made, [edge], PODS).policy)
+    who = {one["metadata"]["name"]: oracle.End(one["status"]["podIP"], one) for one in PODS}
+    who["out"] = oracle.End("203.0.113.7")
+    found = []
+    for pair in ("web>db", "db>web", "other>db", "out>db", "web>out"):
+        source, destination = (who[name] for name in pair.split(">"))
+        decision = evaluate(
+            compiled,
+            [clusters.candidate(source, ports_told=False)],
+            [clusters.candidate(destination, ports_told=False)],
+            80,
+            "tcp",
+        )
+        wanted = oracle.allowed(made, [edge], source, destination, 80, "TCP")
+        assert (decision.effect == "allow") is wanted, pair
+        found += [pair] if decision.effect == "allow" else []
+    assert " ".join(found) == allowed
+
+
+def policy(peer: Peer) -> NetworkPolicy:
+    return NetworkPolicy(name="p", ingress=(TrafficRule(peers=(peer,)),))
+
+
+def test_what_is_needed_and_not_given_is_asked_for() -> None:
+    by_label = policy(Peer(namespaces=(Requirement("team", "In", ("a",)),)))
+    with pytest.raises(InvalidValueError, match=r"default/p: .*--namespaces"):
+        translate([by_label])
+    by_name = policy(Peer(namespaces=(Requirement(NAME_LABEL, "In", ("a",)),)))
+    assert translate([by_name]).policy.containers
+    named = NetworkPolicy(name="p", ingress=(TrafficRule(ports=(PolicyPort(name="http"),)),))
+    with pytest.raises(InvalidValueError, match=r"default/p: .*--pods"):
+        translate([named])
+
+
+def test_what_is_not_judged_is_told() -> None:
+    found = translate(
+        [NetworkPolicy(name="p", ingress=(TrafficRule(ports=(PolicyPort(protocol="sctp"),)),))]
+    )
+    assert any("SCTP" in note for note in found.notes)
+    # A rule for SCTP alone is none for anything else.
+    assert [rule.effect for rule in found.policy.containers] == ["allow", "prevent"]
+
+
+def test_a_cluster_is_selected_alone() -> None:
+    found = translate([policy(Peer(pods=()))], cluster="c1").policy
+    assert {one.clusters for one in found.objects} == {("c1",)}
+
+
+def test_too_many_rules_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "NETWORK_POLICY_PAIRS_MAX", 3)
+    rules = tuple(TrafficRule(peers=(Peer(block=IpBlock(f"10.{at}.0.0/16")),)) for at in range(2))
+    translate([NetworkPolicy(name="p", ingress=rules, egress=rules[:1])])
+    with pytest.raises(InvalidValueError, match="more than 3 pairs"):
+        translate([NetworkPolicy(name="p", ingress=rules, egress=rules)])
+    monkeypatch.undo()
+    monkeypatch.setattr(limits, "RULES_MAX", 8)
+    with pytest.raises(InvalidValueError, match="more than 8 rules"):
+        translate([NetworkPolicy(name="p", ingress=rules, egress=rules)])
