@@ -139,9 +139,7 @@ class _PolicyReader(Reader):
         self._kinds[name] = kind
         return found
 
-    def _object_values(
-        self, node: Node, kind: ObjectKind, word: str = "values"
-    ) -> tuple[str, ...]:
+    def _object_values(self, node: Node, kind: ObjectKind, word: str = "values") -> tuple[str, ...]:
         values = self.texts(node, word, limits.VALUES_MAX, partial(check_value, kind))
         self.ask(node, lambda: check_only_exclusions(values))
         self._values += len(values)
