@@ -12,7 +12,7 @@ from tests.unit.policy.kubernetes.oracle import End, Manifest, labels_of, namesp
 NAMESPACES = ("default", "shop", "data", "edge")
 LABELS = {"app": ("web", "db"), "tier": ("a", "b", ""), "kubernetes.io/name": ("x",)}
 NODES = {"node-1": "192.168.0.1", "node-2": "192.168.0.2"}
-BLOCKS = (
+BLOCKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("0.0.0.0/0", ("10.1.0.0/16", "203.0.113.7/32", "192.168.0.0/24")),
     ("10.0.0.0/8", ("10.1.0.0/24", "10.1.1.0/24")),
     ("10.1.0.0/24", ("10.1.0.2/31",)),
@@ -56,10 +56,10 @@ NAMESPACE_LABELS = {"team": ("a", "b"), "env": ("prod",), "kubernetes.io/metadat
 def peers(draw: st.DrawFn) -> Manifest:
     kind = draw(st.sampled_from(("pods", "namespaces", "both", "block")))
     if kind == "block":
-        known: tuple[tuple[str, tuple[str, ...]], ...] = BLOCKS
-        cidr, holes = draw(st.sampled_from(known))
+        cidr, holes = draw(st.sampled_from(BLOCKS))
         block: Manifest = {"cidr": cidr}
-        if holes and draw(st.booleans()):
+        excepting: bool = draw(st.booleans())
+        if holes and excepting:
             block["except"] = draw(st.lists(st.sampled_from(holes), max_size=2, unique=True))
         return {"ipBlock": block}
     found = {}
