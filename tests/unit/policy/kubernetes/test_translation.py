@@ -41,10 +41,10 @@ def imported(
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_every_flow_is_decided_as_kubernetes_does(data: st.DataObject) -> None:
-    count = data.draw(st.integers(1, 4))
+    count = data.draw(st.integers(2, 6))
     policies = [data.draw(clusters.policies(f"p{number}")) for number in range(count)]
     namespaces = data.draw(clusters.namespaces())
     pods = [data.draw(clusters.pods(number)) for number in range(1, data.draw(st.integers(2, 6)))]
@@ -214,3 +214,36 @@ def test_too_many_rules_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "RULES_MAX", 8)
     with pytest.raises(InvalidValueError, match="more than 8 rules"):
         translate([NetworkPolicy(name="p", ingress=rules, egress=rules)])
+
+
+def named(name: str, labels: dict[str, str], number: int, **ports: int) -> Manifest:
+    listed = [{"name": each, "containerPort": port} for each, port in ports.items()]
+    found = pod(name, labels, f"10.1.0.{number}")
+    return {**found, "spec": {**found["spec"], "containers": [{"name": "c", "ports": listed}]}}
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_named_port_is_another_number_on_each_pod(told: bool) -> None:
+    pods = [
+        named("a", WEB, 1, http=80),
+        named("b", {**WEB, "tier": "b"}, 2, http=8080),
+        named("c", {**WEB, "tier": "c"}, 3),
+        named("d", DB, 4, dns=80),
+    ]
+    spec = {"podSelector": {}, "ingress": [{"ports": [{"port": "http"}]}]}
+    made = [clusters.manifest("networking.k8s.io/v1", "NetworkPolicy", {"name": "p"}, spec=spec)]
+    compiled = compile_policy(imported(made, [], pods).policy)
+    source = clusters.candidate(oracle.End("203.0.113.7"), ports_told=False)
+    found = {
+        (one["metadata"]["name"], port)
+        for one, port in product(pods, (80, 8080))
+        if evaluate(
+            compiled,
+            [source],
+            [clusters.candidate(oracle.End(one["status"]["podIP"], one), ports_told=told)],
+            port,
+            "tcp",
+        ).effect
+        == "allow"
+    }
+    assert found == {("a", 80), ("b", 8080)}
