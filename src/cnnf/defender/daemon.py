@@ -259,7 +259,7 @@ class Defender:
             ("scopes", partial(follow, self._wanted_news, self._apply_wanted)),
             ("networks", partial(follow, self._residents.networks_news, self._use_networks)),
             ("addresses", partial(follow, self._address_news, self._use_addresses)),
-            ("owners", partial(self._residents.follow_owners, self._enforcer.renew)),
+            ("owners", partial(self._residents.follow_owners, self._enforcer.renew_for_others)),
             ("counts", self._count_for_ever),
             ("rules", self._keep_rules),
             ("coverage", lambda: self._lookout.watch_coverage(lambda: self._enforcer.scopes)),
