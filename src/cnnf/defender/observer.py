@@ -312,6 +312,16 @@ class Observer:
         self._arrived.set()
 
     async def _attribute(self, batch: list[Sighting], *, wait: bool) -> None:
+        try:
+            owners = await self._look_up(batch)
+        except asyncio.CancelledError:
+            # Whoever takes over names them.
+            self._sightings.extendleft(reversed(batch))
+            raise
+        self._name(batch, owners, wait=wait)
+
+    async def _look_up(self, batch: list[Sighting]) -> dict[tuple[int, int], Owner]:
+        """Whose sockets these are."""
         keys = {(one.cgroup, one.inode) for one in batch if one.cgroup}
         owners: dict[tuple[int, int], Owner] = {}
         if keys:
@@ -323,6 +333,11 @@ class Observer:
                 await self._read_listeners()
             # An engine's forwarder may have come since the last reading, and have connected.
             owners |= self._services.still_unknown(owners)
+        return owners
+
+    def _name(
+        self, batch: list[Sighting], owners: dict[tuple[int, int], Owner], *, wait: bool
+    ) -> None:
         # An instance has to be told before or with its first flow, or the flow has no name.
         for instance in self._services.take_new(self.host_addresses):
             self._on_service(instance)
