@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -55,8 +55,9 @@ from cnnf.protocol.messages import Instance
 
 _log = structlog.get_logger(__name__)
 
-#: Sightings attributed in one go, between which other tasks get their turn.
-_BATCH_MAX = 500
+#: Sightings attributed in one go, between which other tasks get their turn: ten milliseconds. A new
+#: policy takes some thirty turns until it is in force.
+_BATCH_MAX = 100
 #: How often waiting sightings are tried again.
 _RETRY_SECONDS = 0.1
 #: Quick looks a second: at a millisecond each a tenth of one core.
@@ -231,14 +232,15 @@ class Observer:
         await self._look_after_waiting(patient)
 
     async def _attribute_next(self) -> None:
-        size = min(_BATCH_MAX, len(self._sightings))
-        await self._attribute([self._sightings.popleft() for _ in range(size)], wait=True)
+        batch = [self._sightings.popleft() for _ in _some(self._sightings)]
+        await self._attribute(batch, wait=True)
 
     async def _make_room(self) -> None:
         """Let others work, and name what waits until half of what can wait may come."""
         await asyncio.sleep(0)
         while len(self._sightings) > PENDING_FLOWS_MAX // 2:
             await self._attribute_next()
+            await asyncio.sleep(0)
 
     async def _look_after_waiting(self, patient: bool) -> None:
         """Attribute what has waited long enough, and what has got a name by now.
@@ -249,8 +251,19 @@ class Observer:
             with contextlib.suppress(NetlinkError, OSError):
                 await self._read_listeners()
         again, self._retried_news = self._news != self._retried_news, self._news
-        around, now_ms = self._around(), _now_ms()
         waiting, self._waiting = self._waiting, deque()
+        try:
+            while waiting:
+                done = self._ready([waiting.popleft() for _ in _some(waiting)], again, patient)
+                if done:
+                    await self._attribute(done, wait=False)
+                await asyncio.sleep(0)
+        finally:
+            self._waiting.extend(waiting)
+
+    def _ready(self, waiting: list[_Waiting], again: bool, patient: bool) -> list[Sighting]:
+        """Those whose time has come, or who have a name by now; the others wait on."""
+        around, now_ms = self._around(), _now_ms()
         done = []
         for one in waiting:
             if (
@@ -261,8 +274,7 @@ class Observer:
                 done.append(one.sighting)
             else:
                 self._waiting.append(one)
-        if done:
-            await self._attribute(done, wait=False)
+        return done
 
     async def refresh(self) -> list[Instance]:
         """Read the host's addresses, listeners and services anew. Raises NetlinkError, OSError."""
@@ -406,6 +418,11 @@ def _existing(pids: list[int]) -> list[Sighting]:
 
 #: Effects that a person is told of.
 _TOLD = frozenset({"alert", "prevent"})
+
+
+def _some(waiting: "deque[Any]") -> range:
+    """As many as are attributed in one go."""
+    return range(min(_BATCH_MAX, len(waiting)))
 
 
 def _now_ms() -> int:
