@@ -24,7 +24,9 @@ def _load(connections: int, failures: int = 0, last: tuple[int, ...] = ()) -> Lo
 
 def _rows(steady: Load, barred: Load, counted: int = 1_000) -> dict[str, Row]:
     seen = Seen(steady=steady, barred=barred, told_ns=_TOLD, acknowledged_ns=_ACKNOWLEDGED)
-    return {row.name.removeprefix("switch-flows-100000-"): row for row in rows_of(seen, counted, 1.5)}
+    return {
+        row.name.removeprefix("switch-flows-100000-"): row for row in rows_of(seen, counted, 1.5)
+    }
 
 
 _BARRED = _load(3, failures=10, last=(999_000_000, 1_010_000_000, 1_025_000_000))
