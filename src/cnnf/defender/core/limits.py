@@ -222,6 +222,11 @@ TABLE_HOST_ADDRESSES_MAX = 4_096
 #: (PEERS_MAX), so that there is room for what comes before what goes.
 TABLE_PEERS_MAX = 65_536
 
+#: Ends that rules by name select, each for one asker, that loops are told of; ~100 bytes each in a
+#: loop, 7 MB. What is beyond it is not selected by name. A loop takes twice as many, as with peers.
+MEMBERS_MAX = 65_536
+TABLE_MEMBERS_MAX = 131_072
+
 #: Answers of the Console that are kept, in memory, in the loops and on disk; ~450 bytes each here,
 #: 9 MB in all. At the bound a sixteenth goes, unused for longest.
 PEERS_MAX = 20_000
