@@ -114,6 +114,7 @@ class Enforcer:
                 udp=settings.udp,
                 refuse_with=settings.refuse_with,
                 prevents=self._judging.prevents,
+                answers_held=self._judging.goes_by_names,
             )
             if compiled is not None and settings.cut and self._judging.prevents:
                 await self._cut(settings)
@@ -153,7 +154,7 @@ class Enforcer:
     async def end(self) -> None:
         """Ask nothing any more and take the last counts; the loops still answer what waits."""
         async with self._changing:
-            await self._switch(scopes=Scopes(), prevents=False)
+            await self._switch(scopes=Scopes(), prevents=False, answers_held=False)
             await self._collect()
 
     async def _switch_kindly(self) -> None:

@@ -72,14 +72,7 @@ class LocalPolicy:
             raise InvalidValueError(
                 f"{self.path}: more than {FORM_BYTES_MAX // 1024} KiB; a policy is smaller"
             )
-        compiled = compile_policy(parse_policy(data, subject=str(self.path)))
-        if "dns" in compiled.uses:
-            # A rule that never matches, and nobody is told, is worse than none.
-            raise InvalidValueError(
-                f"{self.path}: an enabled rule names a dns object, which is not enforced yet; "
-                "use a subnet object, or disable the rule"
-            )
-        return compiled
+        return compile_policy(parse_policy(data, subject=str(self.path)))
 
     def changed(self) -> bool:
         """Is the file another than was read? Also when it has gone."""

@@ -3,29 +3,42 @@
 One owner: the daemon. `core/dns_exchanges.py` tells what an answer says, `core/names.py` keeps it
 for who asked. A container's address may be another container's tomorrow, who was told nothing yet:
 so it is kept in mind who had it.
+
+While a rule goes by names, answers are not copied but wait here until the packet loops have
+confirmed that they know what they say: the connection that follows is judged by it.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
+from pathlib import Path
 
-from cnnf.defender.core import dns_chains
+from cnnf.defender.core import dns_chains, resolvers
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.attribution import is_loopback, plain
 from cnnf.defender.core.dns_exchanges import Exchanges
-from cnnf.defender.core.limits import ADDRESSES_REMEMBERED_MAX, DNS_COPY_BYTES
-from cnnf.defender.core.names import HOST, Names
+from cnnf.defender.core.limits import (
+    ADDRESSES_REMEMBERED_MAX,
+    ANSWER_HOLD_MS,
+    DNS_COPY_BYTES,
+    NAMES_LOOK_SECONDS,
+    RESOLV_CONF_BYTES_MAX,
+)
+from cnnf.defender.core.marks import Marks
+from cnnf.defender.core.memberships import Membership
+from cnnf.defender.core.name_rules import NameRules
+from cnnf.defender.core.names import HOST, Learned, Names
 from cnnf.defender.kernel import table
+from cnnf.defender.kernel.answer_queue import AnswerQueue, Held
 from cnnf.defender.kernel.watch import Watch
 from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.defender.netlink.nflog import LoggedPacket
+from cnnf.defender.netlink.nfqueue import FORWARD
 from cnnf.protocol.limits import ENDPOINT_NAMES_MAX
 from cnnf.protocol.messages import Endpoint
-
-#: Seconds between two looks at what has become too old, and at what could not be read.
-_INTERVAL_SECONDS = 10.0
 
 
 class Naming:
@@ -44,6 +57,13 @@ class Naming:
         self._book = book
         self._host_addresses = host_addresses
         self._unread = unread
+        self._stated: frozenset[bytes] = frozenset()
+        self._resolvers: frozenset[bytes] = frozenset()
+        self._rules = NameRules()
+        self._tell: Callable[[list[Membership]], None] = _nobody
+        self._heard: Callable[[float], Awaitable[bool]] | None = None
+        self._queue: AnswerQueue | None = None
+        self._releasing: set[asyncio.Task[None]] = set()
         #: Who has an address, and who had an asker's when that was last looked at.
         self._present: dict[bytes, frozenset[str]] = {}
         self._owners: dict[bytes, frozenset[str]] = {}
@@ -53,24 +73,63 @@ class Naming:
         self._overflows = 0
         self._told = (0, 0, 0)
 
+    def hold_answers(
+        self,
+        rules: NameRules,
+        queue: int,
+        marks: Marks,
+        *,
+        fail_closed: bool,
+        stated: Iterable[bytes],
+        tell: Callable[[list[Membership]], None],
+        heard: Callable[[float], Awaitable[bool]],
+    ) -> None:
+        """Before the start: keep what rules go by, too. `tell` tells the packet loops, `heard` says
+        when they know; answers of `stated` resolvers count, packed, beside the configured ones."""
+        self._rules, self._tell, self._heard = rules, tell, heard
+        self._stated = frozenset(stated)
+        self._queue = AnswerQueue(queue, marks, self._take_held, fail_closed=fail_closed)
+
     def start(self) -> None:
-        """Begin to read. Raises KernelRefused, OSError."""
+        """Begin to read. Raises KernelRefused, KernelError, OSError."""
+        self.look_for_resolvers()
         self._watch.start()
+        if self._queue is not None:
+            self._queue.start()
 
     def stop(self) -> None:
-        """Stop reading."""
+        """Stop reading; what waits goes."""
+        for task in self._releasing:
+            task.cancel()
+        if self._queue is not None:
+            self._queue.stop()
         self._watch.stop()
+
+    def look_for_resolvers(self) -> None:
+        """Whose answers count for rules: as this host is configured now."""
+        found = set(self._stated)
+        for name in resolvers.FILES:
+            with contextlib.suppress(OSError), Path(name).open("rb") as file:
+                text = file.read(RESOLV_CONF_BYTES_MAX).decode("utf-8", "replace")
+                found |= resolvers.nameservers(text)
+        self._resolvers = frozenset(found)
 
     async def run(self) -> None:
         """Forget what is old and tell of what could not be read, for ever."""
         while True:
-            await asyncio.sleep(_INTERVAL_SECONDS)
-            now_ms = _now_ms()
-            self.names.expire(self._expired_ms, now_ms)
-            self._expired_ms = now_ms
+            await asyncio.sleep(NAMES_LOOK_SECONDS)
+            self.look_for_resolvers()
+            self.expire()
             for asker in self._owners.keys() - self.names.askers:
                 del self._owners[asker]
             await self.tell_unread()
+
+    def expire(self) -> None:
+        """Names that are over, are so from now on."""
+        now_ms = _now_ms()
+        self.names.expire(self._expired_ms, now_ms)
+        self._told_of(self._rules.expire(self._expired_ms, now_ms))
+        self._expired_ms = now_ms
 
     def called(self, source: Endpoint, destination: Endpoint) -> tuple[str, ...]:
         """What the destination of a flow is called by whoever the source is, newest first; nothing
@@ -93,6 +152,7 @@ class Naming:
             for address, containers in self._book.behind().items()
         }
         self._kin = _kin(present)
+        now_ms, told = _now_ms(), []
         for asker, before in list(self._owners.items()):
             now = present.get(asker)
             if not now:
@@ -100,21 +160,63 @@ class Naming:
                 continue
             if before and not before & now:
                 self.names.forget(asker)
+                told += self._rules.forget(asker, now_ms)
                 del self._owners[asker]
             else:
                 self._owners[asker] = now
+        self._told_of(told + self._rules.related(self._kin, now_ms))
 
     def _asker(self, address: bytes) -> bytes:
         own = address in self._host_addresses() or is_loopback(address)
         return HOST if own else address
 
-    def _take(self, packet: LoggedPacket) -> None:
-        now_ms = _now_ms()
+    def _take(self, packet: LoggedPacket | Held) -> bool:
+        """Learn what a packet says; True when the loops were told of it."""
+        now_ms, told = _now_ms(), []
         for learned in self._exchanges.take(packet.hook, packet.payload, now_ms):
             self.names.learn(learned, now_ms)
+            if self._counts(learned, packet.hook):
+                told += self._rules.learn(learned, now_ms)
             if learned.asker != HOST:
                 owners = self._present.get(learned.asker, frozenset())
                 self._owners.setdefault(learned.asker, owners)
+        self._told_of(told)
+        return bool(told)
+
+    def _counts(self, learned: Learned, hook: int) -> bool:
+        """Is the server one that was configured, or a program of this host itself? What passes
+        FORWARD is from elsewhere, whatever address it bears."""
+        server = learned.server
+        own = hook != FORWARD and (is_loopback(server) or server in self._host_addresses())
+        return own or server in self._resolvers
+
+    def _told_of(self, memberships: list[Membership]) -> None:
+        if memberships:
+            self._tell(memberships)
+
+    def _take_held(self, packets: list[Held]) -> None:
+        # What was asked was copied before, but may not be read yet.
+        self._watch.drain()
+        told = [self._take(packet) for packet in packets]
+        ids = [packet.id for packet in packets]
+        # While one waits all do: the same answer may come twice.
+        if any(told) or self._releasing:
+            task = asyncio.create_task(self._release(ids))
+            self._releasing.add(task)
+            task.add_done_callback(self._releasing.discard)
+        else:
+            self._let_go(ids)
+
+    async def _release(self, ids: list[int]) -> None:
+        try:
+            if self._heard is not None:
+                await self._heard(ANSWER_HOLD_MS / 1_000)
+        finally:
+            self._let_go(ids)
+
+    def _let_go(self, ids: list[int]) -> None:
+        if self._queue is not None:
+            self._queue.release(ids)
 
     def _overflowed(self) -> None:
         self._overflows += 1
@@ -154,6 +256,10 @@ def _kin(present: Mapping[bytes, frozenset[str]]) -> dict[bytes, tuple[bytes, ..
 @lru_cache(ADDRESSES_REMEMBERED_MAX)
 def _packed(address: str) -> bytes:
     return plain(ip_address(address).packed)
+
+
+def _nobody(_: list[Membership]) -> None:
+    """No loops are told."""
 
 
 def _now_ms() -> int:

@@ -344,8 +344,9 @@ DNS_ANSWER_MS_MAX = 10_000
 DNS_STREAMS_MAX = 256
 DNS_STREAM_IDLE_MS = 30_000
 
-#: Addresses with a name, over all askers and of one asker; ~400 bytes each, 13 MB in all. Beyond it
-#: the oldest go, and their flows are shown by address.
+#: Addresses with a name, over all askers and of one asker; ~400 bytes each, 13 MB in all; as many
+#: again for rules, of configured resolvers alone. Beyond it the oldest go: their flows are shown by
+#: address, and no rule selects them by name.
 NAMED_ADDRESSES_MAX = 32_768
 NAMED_BY_ASKER_MAX = 4_096
 #: Names of one address that are kept for one asker, the newest of them.
@@ -358,3 +359,13 @@ NAME_TTL_MAX_MS = 86_400_000
 #: How long an address that has no name any more is still shown by its last one, where a program
 #: goes on using it.
 NAME_LINGER_MS = 3_600_000
+
+#: Answers of DNS that wait until the loops know what they say; ~5 KB each with what the kernel
+#: keeps, 5 MB. Further ones pass (or are dropped, when failing closed). How long one waits at most:
+#: loops confirm within a few milliseconds, and who asks is patient for seconds.
+ANSWERS_HELD_MAX = 1_024
+ANSWER_HOLD_MS = 100
+#: How often it is looked which resolvers this host is configured with, and what names are over.
+NAMES_LOOK_SECONDS = 10.0
+#: Bytes of a resolv.conf that are read; resolvers themselves heed three of its servers.
+RESOLV_CONF_BYTES_MAX = 65_536

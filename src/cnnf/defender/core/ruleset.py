@@ -93,7 +93,7 @@ def table(plan: Plan) -> str:
     """The whole table, replacing any earlier one in the same transaction."""
     lines = [f"table inet {TABLE} {{}}", f"delete table inet {TABLE}", f"add table inet {TABLE}"]
     lines += [f"add counter inet {TABLE} {name}" for name in COUNTERS]
-    lines.append(f"add chain inet {TABLE} {HANDOVER}")
+    lines += [f"add chain inet {TABLE} {name}" for name in (HANDOVER, dns_chains.HELD)]
     lines += _network_sets()
     return "\n".join([*lines, *_content(plan)]) + "\n"
 
@@ -128,7 +128,9 @@ def remove() -> str:
 
 def rules_by_chain(plan: Plan) -> dict[str, int]:
     """How many rules stand in each chain while the plan is in force: what is checked against."""
-    return {HANDOVER: 1} | {name: len(rules) for name, rules in chains.rules(plan).items()}
+    return {HANDOVER: 1, dns_chains.HELD: 1} | {
+        name: len(rules) for name, rules in chains.rules(plan).items()
+    }
 
 
 def _content(plan: Plan) -> Iterator[str]:

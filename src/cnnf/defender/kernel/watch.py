@@ -30,7 +30,7 @@ class Watch:
     def __init__(
         self,
         group: int,
-        on_packet: Callable[[LoggedPacket], None],
+        on_packet: Callable[[LoggedPacket], object],
         on_lost: Callable[[], None],
         *,
         copy_bytes: int = _COPY_BYTES,
@@ -65,13 +65,19 @@ class Watch:
             self._socket.close()
             self._socket = None
 
-    def _read(self) -> None:
+    def drain(self) -> None:
+        """Read all that was copied until now."""
+        while self._read():
+            pass
+
+    def _read(self) -> bool:
+        """Read some; False when there is no more."""
         assert self._socket is not None
         for _ in range(_READS_MAX):
             try:
                 data = self._socket.recv(_BATCH_BYTES * 2)
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
@@ -82,3 +88,4 @@ class Watch:
                     self._on_packet(packet)
             except NetlinkError as error:
                 _log.warning("log batch can't be read", error=str(error))
+        return True
