@@ -52,7 +52,7 @@ def test_only_what_is_different_is_told() -> None:
         assert members.update(names.learn(learned(again), NOW), names, NOW) == []
     # What one of its names excludes it from, it is out of.
     told = members.update(names.learn(learned("test.pay.example"), NOW), names, NOW)
-    assert told == [Membership(POD, API, ANY)]
+    assert told == [Membership(POD, API, ANY, PAID)]
 
 
 def test_a_name_that_has_ended_is_told_once() -> None:
@@ -60,7 +60,7 @@ def test_a_name_that_has_ended_is_told_once() -> None:
     members.update(names.learn(learned("api.pay.example"), NOW), names, NOW)
     later = NOW + NAME_TTL_MIN_MS
     told = members.update(names.expire(NOW, later), names, later)
-    assert told == [Membership(POD, API, NOTHING)]
+    assert told == [Membership(POD, API, NOTHING, PAID)]
     assert list(members) == []
     assert members.update([Changed(POD, API)], names, later) == []
 
