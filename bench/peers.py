@@ -1,17 +1,22 @@
 """What it costs to know 20,000 ends elsewhere: memory, loading, and forgetting one of them.
 
-`python -m bench.peers` prints a line a figure with its target, and fails where one is missed. The
-loop is the compiled one as a process, the rest the Defender's own parts in this one.
+Measured in a process of its own, which is how much memory it takes that is asked; the loops are the
+compiled ones, the rest the Defender's own parts in that process.
 """
 
 import gc
+import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+import msgspec
 from tests.native.harness import Loop, queued, segment
 
+from bench.benchmark import Benchmark, Tell
+from bench.errors import BenchError
+from bench.rows import Row, Target, single
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.limits import PEERS_MAX
 from cnnf.defender.core.observations import Order
@@ -25,6 +30,9 @@ from cnnf.policy.compiled import compile_policy
 from cnnf.policy.form import parse_policy
 from cnnf.protocol.messages import Answer, Answers, Known, Stale
 
+NAME = "peers"
+_CASE = "known-20000"
+_SECONDS = 20.0
 LOOPS = 2
 HOSTS = 4_000
 MEMORY_MB_MAX = 20.0
@@ -46,15 +54,6 @@ class Services:
     """A host without services."""
 
     named: frozenset[int] = frozenset()
-
-
-class Row(NamedTuple):
-    """One figure and the most it may be."""
-
-    what: str
-    value: float
-    unit: str
-    most: float
 
 
 class Fleet:
@@ -156,15 +155,15 @@ def measure() -> list[Row]:
     stale = sorted(_forget(judging, peers, fleet, number) for number in range(STALE_TRIES))
     for loop in fleet.loops:
         assert loop.close() == 0
+    name = f"{NAME}-{_CASE}"
     return [
-        Row(f"memory for {PEERS_MAX:,} ends, the daemon", daemon, "MB", MEMORY_MB_MAX),
-        Row(f"memory for them, {LOOPS} loops", loops, "MB", MEMORY_MB_MAX),
-        Row("memory for them, together", daemon + loops, "MB", MEMORY_MB_MAX),
-        Row(f"loading them from {len(kept) / 1e6:.1f} MB", loading, "ms", LOAD_MS_MAX),
-        Row("a stale address forgotten in all loops, median", stale[len(stale) // 2], "ms",
-            STALE_MS_MAX),
-        Row("the same, slowest", stale[-1], "ms", STALE_MS_MAX),
-    ]  # fmt: skip
+        single(f"{name}-memory-daemon", "MB", daemon),
+        single(f"{name}-memory-{LOOPS}-loops", "MB", loops),
+        single(f"{name}-memory", "MB", daemon + loops, Target(at_most=MEMORY_MB_MAX)),
+        single(f"{name}-load", "ms", loading, Target(at_most=LOAD_MS_MAX)),
+        single(f"{name}-stale-p50", "ms", stale[len(stale) // 2], Target(at_most=STALE_MS_MAX)),
+        single(f"{name}-stale-slowest", "ms", stale[-1], Target(at_most=STALE_MS_MAX)),
+    ]
 
 
 def _forget(judging: Judging, peers: Peers, fleet: Fleet, number: int) -> float:
@@ -185,19 +184,17 @@ def _forget(judging: Judging, peers: Peers, fleet: Fleet, number: int) -> float:
     return took
 
 
-def main() -> int:
-    """Print every figure; 1 when a target is missed."""
-    assert identity_of(known(1)[0]).labels
-    missed = 0
-    for row in measure():
-        met = row.value <= row.most
-        missed += not met
-        print(
-            f"{row.what:55} {row.value:9.2f} {row.unit:3} (at most {row.most:g})"
-            f"{'' if met else '  MISSED'}"
-        )
-    return 1 if missed else 0
+def _measure(cases: Sequence[str], deadline: float, tell: Tell) -> list[Row]:
+    tell(f"{NAME}-{_CASE}: {PEERS_MAX:,} ends in {LOOPS} loops")
+    command = [sys.executable, "-m", "bench.peers"]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    if done.returncode:
+        raise BenchError(f"{NAME}-{_CASE}: {done.stderr.decode(errors='replace')[-2_000:]}")
+    return msgspec.json.decode(done.stdout, type=list[Row])
 
+
+BENCHMARK = Benchmark(name=NAME, cases={_CASE: _SECONDS}, measure=_measure)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    assert identity_of(known(1)[0]).labels
+    sys.stdout.buffer.write(msgspec.json.encode(measure()))

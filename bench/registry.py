@@ -9,12 +9,13 @@ from bench.decision import BENCHMARK as DECISION
 from bench.directory import BENCHMARK as DIRECTORY
 from bench.errors import BenchError
 from bench.idle import BENCHMARK as IDLE
+from bench.peers import BENCHMARK as PEERS
 from bench.switching import BENCHMARK as SWITCH
 
 
 def benchmarks() -> tuple[Benchmark, ...]:
     """All of them, in the order in which they run."""
-    return (CONNECTIONS, DECISION, SWITCH, IDLE, ATTRIBUTION, DIRECTORY)
+    return (CONNECTIONS, DECISION, SWITCH, IDLE, ATTRIBUTION, DIRECTORY, PEERS)
 
 
 def chosen(known: Sequence[Benchmark], names: Sequence[str]) -> list[tuple[Benchmark, list[str]]]:

@@ -20,7 +20,12 @@ pub struct Rooms {
 
 impl Rooms {
     /// A namespace's addresses, and a socket that was opened in there; neither: it is no more.
-    pub fn take(&mut self, number: u64, addresses: &[Address], file: Option<OwnedFd>) -> Result<()> {
+    pub fn take(
+        &mut self,
+        number: u64,
+        addresses: &[Address],
+        file: Option<OwnedFd>,
+    ) -> Result<()> {
         require(addresses.is_empty() == file.is_none())?;
         require(self.owners.len() < SHARED_ROOMS_MAX || self.owners.contains_key(&number))?;
         self.owners.remove(&number);

@@ -2,14 +2,18 @@
 
 import re
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 
 from cnnf.policy import form, limits
 from cnnf.policy.addresses import INSIDE_NETWORKS
+from cnnf.policy.analysis import Kind
 from cnnf.policy.compiled import compile_policy
 from cnnf.policy.endpoints import container_identity
 from cnnf.policy.errors import InvalidFormError
+from cnnf.policy.evaluation import evaluate
+from cnnf.policy.flows import FLOW_KEYS, parse_flows
 from cnnf.policy.objects import KINDS, NetworkObject
 from cnnf.policy.rules import EFFECTS, PROTOCOLS, Policy, Rule
 from tests.architecture.sources import ROOT
@@ -29,7 +33,15 @@ LIMITS = [
     )
 ]
 #: Limits of the programs' memory, not of what a person writes.
-INSIDE = {"IDENTITIES_CACHED_MAX", "IDENTITY_SET_BYTES_MAX", "NAMES_MAX", "CANDIDATES_MAX"}
+INSIDE = {
+    "IDENTITIES_CACHED_MAX",
+    "IDENTITY_SET_BYTES_MAX",
+    "NAMES_MAX",
+    "CANDIDATES_MAX",
+    "ANALYSIS_STRETCHES_MAX",
+}
+#: Limits of Kubernetes' manifests, which are on the page about these.
+ELSEWHERE = {"MANIFEST_DEPTH_MAX", "NETWORK_POLICY_PAIRS_MAX"}
 
 REFUSED = """\
 apiVersion: cnnf/v1
@@ -42,13 +54,28 @@ rules:
 
 
 def test_the_examples_are_policies() -> None:
-    assert len(EXAMPLES) == 2
-    for text in EXAMPLES:
+    policies = [text for text in EXAMPLES if text.startswith("apiVersion")]
+    assert len(policies) == 2
+    for text in policies:
         assert compile_policy(form.parse_policy(text, subject="policy.md")).rules
 
 
+def test_the_example_of_flows_is_judged_as_it_says() -> None:
+    (text,) = (text for text in EXAMPLES if not text.startswith("apiVersion"))
+    compiled = compile_policy(form.parse_policy(EXAMPLES[0], subject="policy.md"))
+    for flow in parse_flows(text, subject="policy.md"):
+        decision = evaluate(compiled, [flow.source], [flow.destination], flow.port, flow.protocol)
+        assert flow.expected is not None
+        assert decision.effect == flow.expected.effect
+        assert flow.expected.cause in ("", decision.cause)
+
+
+def test_every_finding_is_explained() -> None:
+    assert [kind for kind in get_args(Kind) if f"| `{kind}` |" not in PAGE] == []
+
+
 def test_every_word_of_the_form_is_explained() -> None:
-    words = {*form.KEYS, *KINDS, *EFFECTS, *PROTOCOLS, "internet"}
+    words = {*form.KEYS, *FLOW_KEYS, *KINDS, *EFFECTS, *PROTOCOLS, "internet"}
     assert [word for word in words if not re.search(rf"`{word}`|\b{word}: ", PAGE + " ")] == []
     assert [network for network in INSIDE_NETWORKS if network not in PAGE] == []
 
@@ -77,7 +104,7 @@ def test_problems_look_as_they_are_shown() -> None:
 
 
 def test_every_limit_is_stated() -> None:
-    told = {name for name in vars(limits) if name.endswith("_MAX")} - INSIDE
+    told = {name for name in vars(limits) if name.endswith("_MAX")} - INSIDE - ELSEWHERE
     assert dict(LIMITS) == {name: getattr(limits, name) for name in told}
 
 
@@ -85,3 +112,9 @@ def test_headings_are_listed() -> None:
     headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
     listed = [PAGE.index(f"- [{heading}](#") for heading in headings]
     assert all(one < other for one, other in pairwise(listed))
+
+
+def test_limits_of_manifests_are_stated_on_their_page() -> None:
+    page = (ROOT / "docs" / "operating" / "networkpolicy.md").read_text("utf-8")
+    for name in ELSEWHERE:
+        assert re.search(rf"`{name}`\) \| {getattr(limits, name):,} \|", page), name

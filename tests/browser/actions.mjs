@@ -29,8 +29,9 @@ export const waitForText = async ({ page }, { text }) => {
   await page.getByText(text).first().waitFor();
 };
 
+/** The Console yields to everything else on its host: where that is a lot, its answers are late. */
 export const waitForLive = async ({ page }) => {
-  await page.getByTestId("live").filter({ hasText: "Live" }).waitFor();
+  await page.getByTestId("live").filter({ hasText: "Live" }).waitFor({ timeout: 60_000 });
 };
 
 export const path = async ({ page }) => new URL(page.url()).pathname;

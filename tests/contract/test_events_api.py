@@ -76,6 +76,7 @@ def test_an_event_in_the_form_that_is_promised(api: Client, estate: Estate) -> N
     assert event["source"] == {
         "name": f"{estate.prefix}/front", "kind": "app", "address": "172.18.0.2",
         "host": f"{estate.prefix}-host", "process": "front -v", "pid": 7, "user": "www",
+        "names": [],
     }  # fmt: skip
     assert event["destination"]["process"] == ""
     assert event["first_seen"] < event["last_seen"]

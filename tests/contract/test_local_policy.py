@@ -1,11 +1,13 @@
 """A policy file as people change it: by hand, by replacing it, wrongly, and not at all."""
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
 from cnnf.defender.local_policy import LocalPolicy
+from cnnf.policy.compiled import Compiled
 from cnnf.policy.errors import InvalidValueError, PolicyError
 from cnnf.policy.limits import FORM_BYTES_MAX
 
@@ -100,3 +102,32 @@ def test_a_rule_by_name_is_taken(path: Path) -> None:
     assert "dns" in LocalPolicy(path).read().uses
     path.write_text(PREVENT.replace("rules:", dns))
     assert len(LocalPolicy(path).read().rules) == 1
+
+
+def test_a_rule_that_expires_is_taken_out_whatever_the_file_is(path: Path) -> None:
+    path.write_text(PREVENT.replace("prevent", "prevent, expires: 1970-01-02"))
+    clock_ms = [86_399_999]
+    policy = LocalPolicy(path, lambda: clock_ms[0])
+    applied: list[int] = []
+
+    async def follow() -> None:
+        news, over = asyncio.Event(), asyncio.Event()
+        news.set()
+
+        async def apply(compiled: Compiled) -> None:
+            applied.append(len(compiled.rules))
+            # The day ends while it is put in force.
+            clock_ms[0] = 86_400_000
+            if len(applied) == 2:
+                over.set()
+
+        following = asyncio.create_task(
+            policy.follow(news, apply, lambda _code, _text: None, lambda _code: None)
+        )
+        async with asyncio.timeout(10):
+            await over.wait()
+        following.cancel()
+
+    asyncio.run(follow())
+    assert applied == [1, 0]
+    assert not policy.ended()

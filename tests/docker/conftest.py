@@ -11,7 +11,7 @@ from tests.lab import engine as lab
 from tests.lab import netns
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def engine() -> Iterator[lab.Engine]:
     """An engine in a network namespace of its own, with the image `lab.IMAGE`."""
     missing = lab.missing()

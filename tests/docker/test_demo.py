@@ -41,6 +41,7 @@ def start(engine: Engine) -> "subprocess.Popen[bytes]":
         said += line
         if b"The shop is open" in line:
             return process
+    process.communicate(timeout=REMOVE_S)
     raise AssertionError(f"the demo ended: {said.decode()}")
 
 

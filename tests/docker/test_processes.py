@@ -100,16 +100,22 @@ def test_a_cgroup_made_later_is_found_and_a_flood_of_ids_walks_seldom() -> None:
 
     cgroups = Cgroups(MOUNT, clock_s=clock_s)
     assert cgroups.path(MOUNT.stat().st_ino) == "/"
-    made = MOUNT / f"cnnf-test-{os.getpid()}-later"
+    made, later = (MOUNT / f"cnnf-test-{os.getpid()}-{name}" for name in ("new", "later"))
     made.mkdir()
     try:
         inode = made.stat().st_ino
-        assert cgroups.path(inode) == ""  # walked only just now
-        now_s += 0.2
-        assert cgroups.path(inode) == f"/{made.name}"
+        assert cgroups.path(inode) == f"/{made.name}"  # a walk just before makes no difference
+        for number in range(100):
+            cgroups.path(2**60 + number)
+        later.mkdir()
+        assert cgroups.path(later.stat().st_ino) == ""  # there were too many
+        now_s += 0.5
+        assert cgroups.path(later.stat().st_ino) == f"/{later.name}"
     finally:
         made.rmdir()
-    now_s += 0.2
+        if later.exists():
+            later.rmdir()
+    now_s += 0.5
     cgroups.path(2**60)
     # Its last flows may be reported after it went.
     assert cgroups.path(inode) == f"/{made.name}"

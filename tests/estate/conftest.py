@@ -27,7 +27,7 @@ class Estate:
     bare: Host
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def estate() -> Iterator[Estate]:
     """Everything started and enabled; no runners yet."""
     lacking = engine.missing() or runners.missing()
@@ -73,7 +73,7 @@ class Cast:
     bare: Runner
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cast(estate: Estate) -> Cast:
     """Everybody in their places."""
     alpha, beta, gamma = estate.alpha, estate.beta, estate.gamma

@@ -16,9 +16,6 @@ from tests.lab.truth import INTERNET, Edge, End, app, service
 
 pytestmark = pytest.mark.docker
 
-#: What is counted while an address changes hands is not everywhere told apart yet.
-NOT_YET = pytest.mark.xfail(reason="addresses are used again at once", strict=False)
-
 #: Containers a host, side by side as many; each makes so many connections.
 CONTAINERS, SIDE_BY_SIDE, EACH = 16, 2, 20
 #: A network of these has six addresses, so an address has another owner every second or two.
@@ -26,6 +23,9 @@ FEW = "10.88.0.0/29"
 #: Held so long, the steady connections take about as long as the containers do.
 HOLD_US = 5_000
 AT_LEAST = 10_000
+#: Edges that lack connections of a container whose address the next one had before its end was
+#: dealt with, which takes longer than 0.1 s only where processors are short.
+UNNAMED_MOST = 2
 
 
 def steady(estate: Estate, cast: Cast) -> list[Line]:
@@ -87,17 +87,19 @@ def churned(estate: Estate, network: str, *options: str) -> list[Made]:
         return [one for each in running for one in each.result()]
 
 
-@NOT_YET
 def test_all_are_named_right_while_containers_come_and_go(estate: Estate, cast: Cast) -> None:
     before = estate.lab.pictures()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(play, steady(estate, cast))
         made = churned(estate, "passing") + running.result()
     assert sum(report.attempts for _, _, report in made) >= AT_LEAST
-    agreed(estate.lab.settled(before, made).wrong)
+    outcome = estate.lab.settled(before, made)
+    agreed(outcome.wrong_of("steady"))
+    agreed(outcome.credited)
+    # On a machine with nothing else to do there are none: see docs/decisions/0016.
+    assert len(outcome.wrong_of("passing")) <= UNNAMED_MOST, outcome.wrong_of("passing")
 
 
-@NOT_YET
 def test_an_address_that_changes_hands_credits_nobody_wrongly(estate: Estate, cast: Cast) -> None:
     """A wrong name is worse than none: what is counted over two owners may be nobody's."""
     before = estate.lab.pictures()

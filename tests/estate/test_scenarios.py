@@ -4,7 +4,6 @@ The script is played once for all tests here; each looks at its own line of it.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -173,22 +172,11 @@ def outcome(estate: Estate, cast: Cast) -> Outcome:
     return estate.lab.outcome(lines)
 
 
-#: What is not right yet.
-NOT_YET = ("host network, inbound",)
-
-
-def lines_of_the_script() -> list[Any]:
-    """Each label; what is known to be wrong yet is expected to be."""
-    wrong = pytest.mark.xfail(reason="not named yet", strict=True)
-    return [pytest.param(one, marks=wrong) if one in NOT_YET else one for one in LABELS]
-
-
-@pytest.mark.parametrize("label", lines_of_the_script())
+@pytest.mark.parametrize("label", LABELS)
 def test_each_connection_is_one_edge(outcome: Outcome, label: str) -> None:
     agreed(outcome.wrong_of(label))
 
 
-@pytest.mark.xfail(reason="not named yet", strict=True)
 def test_nothing_is_invented(outcome: Outcome) -> None:
     agreed(outcome.invented)
 

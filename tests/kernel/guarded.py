@@ -129,9 +129,12 @@ def guarded(place: Path) -> Iterator[Guarded]:
 def running(guarded: Guarded, *options: str) -> Iterator[Product]:
     """cnnf enabled, stopped afterwards with nothing left behind."""
     product = guarded.product(*options)
-    product.start()
-    yield product
-    assert product.stop() == 0
+    try:
+        product.start()
+        yield product
+        assert product.stop() == 0
+    finally:
+        product.end()
     wait_until_clean(guarded.here)
     assert not [pid for pid in guarded.here.processes() if _is_cnnf(pid)]
 

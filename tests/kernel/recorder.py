@@ -269,14 +269,14 @@ class Recorder:
     def _look_for_unjudged(self) -> None:
         """What the daemon's health does."""
         asked = table.counters()["asked"]
-        answered, undecodable, unaccounted, _ = self.loops.totals
+        answered, undecodable, unaccounted, _, delayed = self.loops.totals
         unjudged = self.unjudged.feed(asked, answered)
-        self.observer.untold = unjudged + undecodable + unaccounted
+        self.observer.untold = unjudged + undecodable + unaccounted + delayed
 
     async def do_state(self) -> object:
         """What loops and kernel have counted, and the conditions."""
         await self.naming.tell_unread()
-        answered, undecodable, unaccounted, dropped = self.loops.totals
+        answered, undecodable, unaccounted, dropped, _ = self.loops.totals
         return {
             "packets": answered,
             "undecodable": undecodable,

@@ -70,6 +70,8 @@ def test_two_firewalls(beside: tuple[Guarded, firewalls.Firewall]) -> None:
     with running(host) as product:
         placed = ours(host)
         assert firewall.rules() == before
+        # Its very first SYN waits until the Console has said who the neighbour is.
+        eventually(lambda: outcomes(host, BARRED) == ["refused"], 8.0, "a known neighbour")
         assert outcomes(host, ALLOWED, BARRED, CLOSED) == ["ok", "refused", "closed"]
         firewall.reload()
         eventually(lambda: firewall.rules() == before, 5.0, "its rules after the reload")

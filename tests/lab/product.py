@@ -17,7 +17,7 @@ import httpx
 from tests.lab.netns import Namespace
 
 #: Seconds from the start until the map is there; the product promises 15.
-START_S = 30.0
+START_S = 60.0
 STOP_S = 20.0
 
 CNNF = (sys.executable, "-m", "cnnf")
@@ -47,6 +47,7 @@ class Product:
             )
         while "Mode:" not in self.printed:
             if self._process.poll() is not None or time.monotonic() - started > START_S:
+                self.end()
                 raise AssertionError(f"cnnf up did not start:\n{self.printed[-3000:]}")
             time.sleep(0.05)
         return time.monotonic() - started
@@ -66,7 +67,11 @@ class Product:
         """Ask it to end and wait; its exit code."""
         assert self._process is not None
         self._process.send_signal(number)
-        code = self._process.wait(STOP_S)
+        try:
+            code = self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.end()
+            raise
         self._process = None
         return code
 
@@ -78,6 +83,11 @@ class Product:
         assert self._process is not None
         self._process.wait(STOP_S)
         self._process = None
+
+    def end(self) -> None:
+        """However a test ends: nothing of it runs any more."""
+        if self._process is not None:
+            self.kill_all()
 
     def family(self) -> list[int]:
         """Its processes, children before parents' ends are known: all that descend from it."""

@@ -26,7 +26,7 @@ class Wrapped:
             "#!/bin/sh\n"
             f"real={real}\n"
             f'[ -e {self._switch} ] || exec "$real" "$@"\n'
-            # Runs are one after another; a line for each is counted whole.
+            # Two that are begun at once may both count as the later one.
             f"echo x >>{self._count}\n"
             f"number=$(wc -l <{self._count})\n"
             f"{run}\n"

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from cnnf import __version__
-from cnnf.cli import clean, console, defender, defenders, demo, doctor, events, radar, up
+from cnnf.cli import clean, console, defender, defenders, demo, doctor, events, policy, radar, up
 from cnnf.cli.failure import Failure, report
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.add_typer(defender.app, name="defender")
 app.add_typer(defenders.app, name="defenders")
 app.add_typer(demo.app, name="demo")
 app.command("radar")(radar.radar)
+app.add_typer(policy.app, name="policy")
 app.command("events")(events.events)
 app.command("doctor")(doctor.doctor)
 app.command("clean")(clean.clean)

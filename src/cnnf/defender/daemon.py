@@ -312,6 +312,7 @@ class Defender:
                 await self._delivery.finish()
             await cancel(upload)
             self._services.close()
+            self._observer.close()
             self._residents.stop()
 
     # --- what discovery tells

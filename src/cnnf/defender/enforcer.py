@@ -66,6 +66,7 @@ class Enforcer:
         self._book = book
         self._observer = observer
         self._collecting: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[None] | None = None
         self._happened = happened
         self._raise = raise_
         self._clear = clear
@@ -133,9 +134,24 @@ class Enforcer:
             await self._switch(networks=self._book.networks, bridged=bridged)
 
     async def count(self) -> None:
-        """Take what the kernel has counted since the last time."""
-        async with self._changing:
-            await self._count()
+        """Take what the kernel has counted since the last time. A change does not wait for it."""
+        # What was read is taken, also when whoever asked for it is stopped.
+        self._counting = asyncio.create_task(self._count())
+        await asyncio.shield(self._counting)
+
+    async def _count(self) -> None:
+        generation = self._offload.plan.generation
+        began_ms = _now_ms()
+        tallies = await self._read(self._offload.count)
+        if tallies is None:
+            return
+        # Counters are read one after the other: what comes meanwhile may be with these already.
+        if generation == self._offload.plan.generation:
+            span = _Span(self._counted_since_ms, _now_ms())
+            self._counted_since_ms = began_ms
+        else:
+            span, self._former = self._former, self._former._replace(since_ms=began_ms)
+        await self._observer.take_tallies(tallies, *span, final=False)
 
     async def restore(self, by: str) -> None:
         """Put back what somebody has changed of ours. Raises KernelError, NetlinkError, OSError."""
@@ -154,6 +170,8 @@ class Enforcer:
     async def end(self) -> None:
         """Ask nothing any more and take the last counts; the loops still answer what waits."""
         async with self._changing:
+            if self._counting is not None:
+                await asyncio.wait([self._counting])
             await self._switch(scopes=Scopes(), prevents=False, answers_held=False)
             await self._collect()
 
@@ -178,7 +196,9 @@ class Enforcer:
         changes["console"] = self.console if cut_off else ()
         changes["guarded"] = self._offload.plan.guarded or self._judging.prevents
         levels = max(self._offload.plan.levels, min(self._judging.levels, CGROUP_LEVELS))
-        began_ms = _now_ms()
+        # Counting begins when `nft` is done, more than a millisecond later: whoever has ended just
+        # now had no part in it.
+        began_ms = _now_ms() + 1
         try:
             confirmed = await self._offload.change(levels=levels, **changes)
         except CountsUnreadError as error:
@@ -195,7 +215,7 @@ class Enforcer:
             self._raise("loops-behind", "a packet loop has not confirmed what is in force now")
         self._switched_at = time.monotonic()
         # The one generation has counted until now, the other since it was put in force.
-        self._former = _Span(self._counted_since_ms, _now_ms())
+        self._former = _Span(self._counted_since_ms, self._offload.in_force_ms)
         self._counted_since_ms = began_ms
         self._collecting = asyncio.create_task(self._collect())
 
@@ -203,17 +223,7 @@ class Enforcer:
         """Take what the generation before has counted, if that is still to be done."""
         tallies = await self._read(self._offload.collect)
         if tallies is not None:
-            self._observer.take_tallies(tallies, *self._former, final=True)
-
-    async def _count(self) -> None:
-        """Take what the generation in force has counted since the last time."""
-        began_ms = _now_ms()
-        tallies = await self._read(self._offload.count)
-        if tallies is not None:
-            since_ms = self._counted_since_ms
-            # Counters are read one after the other: what comes meanwhile may be with these already.
-            self._counted_since_ms = began_ms
-            self._observer.take_tallies(tallies, since_ms, _now_ms(), final=False)
+            await self._observer.take_tallies(tallies, *self._former, final=True)
 
     async def _read(self, read: Callable[..., Awaitable[list[Tally] | None]]) -> list[Tally] | None:
         try:

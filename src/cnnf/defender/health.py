@@ -30,8 +30,8 @@ class Health:
     @property
     def untold(self) -> int:
         """How many packets were asked about that no loop's flows tell of, as of the last look."""
-        _, undecodable, unaccounted, _ = self._loops.totals
-        return self._vitals.unjudged + undecodable + unaccounted
+        _, undecodable, unaccounted, _, delayed = self._loops.totals
+        return self._vitals.unjudged + undecodable + unaccounted + delayed
 
     def happened(self, code: Code, message: str) -> None:
         """Something has happened that may be over."""
@@ -44,7 +44,7 @@ class Health:
         except (NetlinkError, OSError):
             counted = {}
         statistics = await asyncio.to_thread(sockets.queue_statistics)
-        answered, undecodable, unaccounted, dropped = self._loops.totals
+        answered, undecodable, unaccounted, dropped, _ = self._loops.totals
         ours = range(plan.queue_first, plan.queue_first + plan.queue_count)
         mine = [statistics[queue] for queue in ours if queue in statistics]
         figures = Figures(

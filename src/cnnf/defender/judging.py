@@ -185,7 +185,9 @@ class Judging:
             return False
         last = {change.place: change.after for change in changes}
         peers = [
-            (*place, self._judgement.crowd(who)) for place, who in last.items() if who is not None
+            (*place, self._judgement.crowd(who, place[0]))
+            for place, who in last.items()
+            if who is not None
         ]
         gone = [place for place, who in last.items() if who is None]
         self._tell(loops, Endpoints(classes=self._judgement.new_classes(), peers=peers, gone=gone))
@@ -212,8 +214,9 @@ class Judging:
     def _outlives(self, change: Change) -> bool:
         if change.before is None:
             return False
-        after = None if change.after is None else self._judgement.crowd(change.after)
-        return self._judgement.crowd(change.before) != after
+        address = change.place[0]
+        after = None if change.after is None else self._judgement.crowd(change.after, address)
+        return self._judgement.crowd(change.before, address) != after
 
     def _send_classes(self, loops: Loops) -> None:
         classes = self._judgement.new_classes()

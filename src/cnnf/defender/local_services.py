@@ -8,7 +8,7 @@ cgroups one by one, since only the process tells the program.
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cnnf.defender.core.attribution import Listeners, Owner
 from cnnf.defender.core.services import service_name
@@ -26,6 +26,7 @@ _PASS_SECONDS = 0.25
 #: that runs for long was found before.
 _NEWEST = 12
 _KNOWN = 12
+_UNKNOWN = Owner("", "", None)
 
 
 class LocalServices:
@@ -75,10 +76,16 @@ class LocalServices:
             self._look_for(missing)
         return {key: self._known(*key) or self._nobody(key[0]) for key in wanted}
 
+    def still_unknown(
+        self, owners: Mapping[tuple[int, int], Owner]
+    ) -> dict[tuple[int, int], Owner]:
+        """Those of `owners` that were not found, by where the forwarder is as last read."""
+        return {key: self._nobody(key[0]) for key, one in owners.items() if one[:3] == _UNKNOWN[:3]}
+
     def _nobody(self, cgroup: int) -> Owner:
         """Whoever it was. A forwarder's sockets live so briefly that it is often not found: then it
         is taken for one that comes from where the forwarder is."""
-        return Owner("", "", None, cgroup in self._listening.forwarding)
+        return _UNKNOWN._replace(forwards=cgroup in self._listening.forwarding)
 
     def look_quickly(self, cgroup: int, inode: int, *, thoroughly: bool = False) -> None:
         """Find a socket's owner among the newest processes, while it still lives.

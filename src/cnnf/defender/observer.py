@@ -114,6 +114,7 @@ class Observer:
         #: Who can be asked about connections from an address that containers share.
         self.shared: Callable[[bytes], SocketOwner | None] = lambda _: None
         self._worker = asyncio.Lock()
+        self._taking = asyncio.Lock()
         self._quick_since = 0.0
         self._quick_looks = 0
         self.lost = 0
@@ -121,6 +122,10 @@ class Observer:
         self.met: Callable[[Sighting], None] = lambda _: None
         #: Packets that no loop's flows tell of, set by who reads the counters.
         self.untold = 0
+
+    def close(self) -> None:
+        """Close the socket that asks the kernel."""
+        self._log_owner.close()
 
     @property
     def host_addresses(self) -> list[str]:
@@ -221,36 +226,51 @@ class Observer:
         """Has something been asked about that no loop tells of? Then `asked` is to be counted."""
         return self.untold > self._missed.told
 
-    def take_tallies(
+    async def take_tallies(
         self, tallies: list[Tally], since_ms: int, now_ms: int, *, final: bool
     ) -> None:
-        """What the kernel counted by itself in a span of time; `final`: a generation is over."""
-        # Attempts before answers: those who have asked are then known.
-        for tally in tallies:
-            flow = tally.flow
-            decided = self._decisions.get(flow, _UNDECIDED)
-            if flow.cgroup and tally.passed:
-                self._awaited.ask(_place(flow), Asker(flow.cgroup, 0), tally.passed)
-            if tally.passed:
-                self._count(flow, decided.through, since_ms, now_ms, connections=tally.passed)
-            if tally.refused:
-                self._count(flow, decided.prevented, since_ms, now_ms, connections=tally.refused)
-        for tally in tallies:
-            for figure, number in (("answered", tally.answered), ("refused", tally.reset)):
-                for flow, inode, share in self._askers(tally.flow, number):
-                    decided = self._decisions.get(flow, _UNDECIDED)
-                    if figure == "refused" and decided.prevents:
-                        # Who is kept away from a place gets no reset from there: it is ours.
-                        continue
-                    cause = decided.through
-                    self._count(flow, cause, since_ms, now_ms, inode=inode, **{figure: share})
-        for tally in tallies:
-            if tally.asked:
-                own = self._is_own(tally.flow.source)
-                flow = tally.flow._replace(source=b"") if own else tally.flow
-                self._missed.asked(flow, tally.asked)
-        for flow, missing in self._missed.settle(self.untold, final=final):
-            self._count(flow, _DEFAULT, since_ms, now_ms, connections=missing)
+        """What the kernel counted by itself in a span of time; `final`: a generation is over.
+
+        There may be more than can wait for a name. What was counted is not lost for that: it is
+        named meanwhile.
+        """
+        async with self._taking:
+            # Attempts before answers: those who have asked are then known.
+            for tally in tallies:
+                if tally.flow.cgroup and tally.passed:
+                    asker = Asker(tally.flow.cgroup, 0)
+                    self._awaited.ask(_place(tally.flow), asker, tally.passed)
+            for at, tally in enumerate(tallies):
+                if not at % _BATCH_MAX:
+                    await self._make_room()
+                self._take_tally(tally, since_ms, now_ms)
+            for flow, missing in self._missed.settle(self.untold, final=final):
+                self._count(flow, _DEFAULT, 0, since_ms, now_ms, {"connections": missing})
+
+    def _take_tally(self, tally: Tally, since_ms: int, now_ms: int) -> None:
+        flow = tally.flow
+        decided = self._decisions.get(flow, _UNDECIDED)
+        # By whose and on what ground: what came back is mostly told of with what went out.
+        told: dict[tuple[FlowKey, Cause, int], dict[str, int]] = {}
+        if tally.passed:
+            told[flow, decided.through, 0] = {"connections": tally.passed}
+        if tally.refused:
+            told.setdefault((flow, decided.prevented, 0), {})
+            figures = told[flow, decided.prevented, 0]
+            figures["connections"] = figures.get("connections", 0) + tally.refused
+        for figure, number in (("answered", tally.answered), ("refused", tally.reset)):
+            for whose, inode, share in self._askers(flow, number):
+                of = self._decisions.get(whose, _UNDECIDED)
+                if figure == "refused" and of.prevents:
+                    # Who is kept away from a place gets no reset from there: it is ours.
+                    continue
+                figures = told.setdefault((whose, of.through, inode), {})
+                figures[figure] = figures.get(figure, 0) + share
+        for (whose, cause, inode), figures in told.items():
+            self._count(whose, cause, inode, since_ms, now_ms, figures)
+        if tally.asked:
+            source = b"" if self._is_own(flow.source) else flow.source
+            self._missed.asked(flow._replace(source=source), tally.asked)
 
     def _is_own(self, source: bytes) -> bool:
         return plain(source) in self._host_addresses or is_loopback(plain(source))
@@ -273,11 +293,10 @@ class Observer:
         self,
         flow: FlowKey,
         cause: Cause,
+        inode: int,
         since_ms: int,
         now_ms: int,
-        *,
-        inode: int = 0,
-        **figures: int,
+        figures: dict[str, int],
     ) -> None:
         self._put(
             Sighting(
@@ -314,11 +333,20 @@ class Observer:
         when there is no time left."""
         while self._sightings:
             started = time.thread_time()
-            size = min(_BATCH_MAX, len(self._sightings))
-            await self._attribute([self._sightings.popleft() for _ in range(size)], wait=True)
+            await self._attribute_next()
             if patient:
                 await asyncio.sleep(pause(time.thread_time() - started, len(self._sightings)))
         await self._look_after_waiting(patient)
+
+    async def _attribute_next(self) -> None:
+        size = min(_BATCH_MAX, len(self._sightings))
+        await self._attribute([self._sightings.popleft() for _ in range(size)], wait=True)
+
+    async def _make_room(self) -> None:
+        """Let others work, and name what waits until half of what can wait may come."""
+        await asyncio.sleep(0)
+        while len(self._sightings) > PENDING_FLOWS_MAX // 2:
+            await self._attribute_next()
 
     async def _look_after_waiting(self, patient: bool) -> None:
         """Attribute what has waited long enough, and what has got a name by now.
@@ -401,6 +429,8 @@ class Observer:
         if self._misses_listener(batch):
             with contextlib.suppress(NetlinkError, OSError):
                 await self._read_listeners()
+            # An engine's forwarder may have come since the last reading, and have connected.
+            owners |= self._services.still_unknown(owners)
         # An instance has to be told before or with its first flow, or the flow has no name.
         for instance in self._services.take_new(self.host_addresses):
             self._on_service(instance)
@@ -409,7 +439,7 @@ class Observer:
         for sighting in batch:
             ends = attribute(sighting, around)
             if isinstance(ends, Unnamed):
-                if wait:
+                if wait and len(self._waiting) < PENDING_FLOWS_MAX:
                     for_listener = ends.wait_ms == LISTENER_WAIT_MS
                     self._waiting.append(_Waiting(now_ms + ends.wait_ms, for_listener, sighting))
                     continue

@@ -9,11 +9,20 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from ipaddress import ip_address
 
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.attribution import Listeners
 from cnnf.defender.core.conditions import Code
-from cnnf.defender.core.containers import Change, Container, EngineHealth, Snapshot, as_instance
+from cnnf.defender.core.containers import (
+    Change,
+    Container,
+    ContainerExpected,
+    ContainerGone,
+    EngineHealth,
+    Snapshot,
+    as_instance,
+)
 from cnnf.defender.core.inventory import Inventory
 from cnnf.defender.core.limits import (
     ENDED_SWITCH_SPACING_SECONDS,
@@ -71,6 +80,8 @@ class Residents:
         #: told of that life of theirs from then on is late.
         self._over: dict[str, tuple[int, int]] = {}
         self._freed = asyncio.Event()
+        #: On which ports of the host instances listen, as last read.
+        self._ports: dict[str, set[int]] = {}
         self._looking: asyncio.Task[None] | None = None
         #: What is wrong with a source, by its name; '' when nothing is. All that are awaited.
         self._troubles: dict[str, str] = {}
@@ -123,7 +134,13 @@ class Residents:
             self._answered(source)
             return
         now_ms = _now_ms()
+        if isinstance(change, ContainerExpected):
+            addresses = (ip_address(text).packed for text in change.addresses)
+            if self._book.expect(change.id, addresses, change.since):
+                self._address_freed()
         self._apply(self._sources.take(source, change, now_ms), now_ms)
+        if isinstance(change, ContainerGone) and self._book.give_up(change.id, change.at):
+            self._address_freed()
         if isinstance(change, Snapshot):
             self._answered(source)
         self.tell_endpoints()
@@ -138,6 +155,10 @@ class Residents:
     def surroundings(self, listeners: Listeners, host_addresses: frozenset[bytes]) -> None:
         """Who listens on this host and what addresses it has now."""
         self._sharing()
+        self._ports = listeners.ports()
+        for container in self._book.containers.values():
+            if container.host_network:
+                self._inventory.put(self._instance(container))
         if self._judging.set_surroundings(self._loops, listeners, host_addresses):
             self.owner_news.set()
 
@@ -183,9 +204,12 @@ class Residents:
         self._over.pop(container.id, None)
         before = self._book.containers.get(container.id)
         self._book.put(container, now_ms)
-        self._inventory.put(as_instance(container))
+        self._inventory.put(self._instance(container))
         if before is None or (before.pid, before.started_at) != life:
             self._exits.watch(container.id, container.pid)
+
+    def _instance(self, container: Container) -> Instance:
+        return as_instance(container, listening=self._ports.get(container.id, ()))
 
     def _gone(self, container: str, at_ms: int) -> None:
         self._over.pop(container, None)
@@ -204,9 +228,12 @@ class Residents:
 
     def _forget(self, container: str, at_ms: int, alive_ms: int) -> None:
         if self._book.remove(container, at_ms, sure_ms=alive_ms) is not None:
-            self.owner_news.set()
-            self._freed.set()
+            self._address_freed()
         self._inventory.stop(container, at_ms)
+
+    def _address_freed(self) -> None:
+        self.owner_news.set()
+        self._freed.set()
 
     def _well_or_not(self, source: str, health: EngineHealth) -> None:
         # A host without that engine is no defect.

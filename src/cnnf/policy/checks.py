@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from cnnf.policy import limits
 from cnnf.policy.errors import InvalidValueError
+from cnnf.policy.moments import check_moment
 from cnnf.policy.objects import (
     BUILT_IN,
     KINDS,
@@ -38,7 +39,8 @@ def check_policy(policy: Policy) -> None:
     rules = [*policy.containers, *policy.hosts]
     within("rules", rules, limits.RULES_MAX)
     within("network objects", policy.objects, limits.OBJECTS_MAX)
-    within("values", [v for one in policy.objects for v in one.values], limits.POLICY_VALUES_MAX)
+    values = [v for one in policy.objects for v in (*one.values, *one.addresses)]
+    within("values", values, limits.POLICY_VALUES_MAX)
     kinds: dict[str, ObjectKind] = dict(BUILT_IN)
     for one in policy.objects:
         with _about("object", one.name):
@@ -88,11 +90,15 @@ def check_object(one: NetworkObject) -> None:
         for text in word:
             qualifier(text)
         check_only_exclusions(word)
+    within("addresses", one.addresses, limits.VALUES_MAX)
+    for text in one.addresses:
+        subnet_value(text)
+    check_only_exclusions(one.addresses)
     within("labels", one.labels, limits.LABELS_MAX)
     for test in one.labels:
         check_label(test)
-    if len({test.key for test in one.labels}) < len(one.labels):
-        raise InvalidValueError("two tests of one label: write one")
+    if len({(test.key, _form_key(test)) for test in one.labels}) < len(one.labels):
+        raise InvalidValueError("the same test of one label twice: write one")
 
 
 def check_value(kind: ObjectKind, text: str) -> None:
@@ -115,6 +121,11 @@ def check_label(test: LabelTest) -> None:
         raise InvalidValueError(f"label {test.key!r}: `{test.operator}` has the wrong values")
 
 
+def _form_key(test: LabelTest) -> str:
+    """`exists` and its opposite are one key of the form, with true or false."""
+    return "exists" if test.operator in ("exists", "not exists") else test.operator
+
+
 def check_rule(where: ListName, rule: Rule, kinds: dict[str, ObjectKind]) -> None:
     """Raises InvalidValueError for a rule that is wrong by itself or can never apply."""
     check_name(rule.name)
@@ -123,6 +134,10 @@ def check_rule(where: ListName, rule: Rule, kinds: dict[str, ObjectKind]) -> Non
     if rule.protocol not in PROTOCOLS:
         raise InvalidValueError(f"protocol {rule.protocol!r}: write one of {', '.join(PROTOCOLS)}")
     check_note(rule.note)
+    if rule.owner:
+        check_owner(rule.owner)
+    if rule.expires_ms is not None:
+        check_moment(rule.expires_ms)
     within("port ranges", rule.ports, limits.PORTS_MAX)
     for low, high in rule.ports:
         if not 0 <= low <= high <= PORT_MAX:
@@ -143,6 +158,14 @@ def check_note(note: str) -> None:
         )
     if not note.replace("\n", " ").isprintable():
         raise InvalidValueError("a note with a character that can't be printed")
+
+
+def check_owner(owner: str) -> None:
+    """Raises InvalidValueError for an owner who can't be called so."""
+    try:
+        check_name(owner)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"owner: {error}") from error
 
 
 def within(what: str, these: Sized, most: int) -> None:

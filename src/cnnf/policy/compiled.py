@@ -1,9 +1,9 @@
 """A policy made ready for evaluation: by index, never by scanning the rules.
 
 Rules of both lists are numbered in one sequence, first those for containers, then those for hosts;
-disabled ones are left out. Every question (who, where, which port, which protocol) is answered by
-a set of rules (`rulesets`), and the decision is the first rule in all of them. The Defender makes
-its tables of this; `evaluation` asks it directly.
+disabled and expired ones are left out. Every question (who, where, which port, which protocol) is
+answered by a set of rules (`rulesets`), and the decision is the first rule in all of them. The
+Defender makes its tables of this; `evaluation` asks it directly.
 """
 
 from bisect import bisect_right
@@ -44,16 +44,22 @@ class Compiled:
     `container_rules` is the number of rules for containers, which come first. `anyone` are the
     rules whose source or destination is left out. `protocols` has the rules that speak 6 (TCP) and
     17 (UDP). `uses` are the kinds of the objects that enabled rules name. `digest` is the same for
-    policies that mean the same.
+    policies that mean the same. `now_ms` is the time it was made for, `ends_ms` when the first of
+    its rules expires and all this is true no more, None for never.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, now_ms: int = 0) -> None:
         """Raises InvalidValueError where the policy isn't right (`check_policy`)."""
         check_policy(policy)
+        self.policy = policy
+        self.now_ms = now_ms
         listed: list[tuple[ListName, Rule]] = [
-            *(("containers", rule) for rule in policy.containers if rule.enabled),
-            *(("hosts", rule) for rule in policy.hosts if rule.enabled),
+            *(("containers", rule) for rule in policy.containers if is_active(rule, now_ms)),
+            *(("hosts", rule) for rule in policy.hosts if is_active(rule, now_ms)),
         ]
+        self.ends_ms = min(
+            (rule.expires_ms for _, rule in listed if rule.expires_ms is not None), default=None
+        )
         self.rules = tuple(_compiled_rule(where, rule) for where, rule in listed)
         self.container_rules = sum(where == "containers" for where, _ in listed)
         self.anyone = Selected(
@@ -74,7 +80,7 @@ class Compiled:
         self._intervals = self._divided_addresses(carried.get(INTERNET, NOTHING))
         self._ports = _divided_ports(self.rules)
         self.digest = _digest(listed, self._objects)
-        self._by_identity: OrderedDict[Identity, Selected] = OrderedDict()
+        self._by_identity: OrderedDict[tuple[Identity, bytes], Selected] = OrderedDict()
         self._by_objects: dict[frozenset[int], Selected] = {}
         self._set_bytes = 0
 
@@ -83,14 +89,19 @@ class Compiled:
         containers = (1 << self.container_rules) - 1
         return containers if container else ((1 << len(self.rules)) - 1) ^ containers
 
-    def selected(self, identity: Identity) -> Selected:
-        """What the image, service and host objects select; not `anyone`, not by address."""
-        found = self._by_identity.get(identity)
+    def selected(self, identity: Identity, address: bytes = b"") -> Selected:
+        """What the image, service and host objects select; not `anyone`, not what subnets do.
+
+        `address` is where the identity is met, 4 or 16 bytes; it matters where objects are
+        narrowed by addresses.
+        """
+        key = (identity, address if self._selectors.asks_address else b"")
+        found = self._by_identity.get(key)
         if found is None:
-            found = self._together(self._selectors.of_identity(identity))
+            found = self._together(self._selectors.of_identity(*key))
             if len(self._by_identity) >= limits.IDENTITIES_CACHED_MAX:
                 self._by_identity.popitem(last=False)
-            self._by_identity[identity] = found
+            self._by_identity[key] = found
         return found
 
     def by_identity(self) -> Selected:
@@ -171,9 +182,18 @@ class Compiled:
         return found
 
 
-def compile_policy(policy: Policy) -> Compiled:
-    """Makes a policy ready. Raises InvalidValueError, which says what is wrong and where."""
-    return Compiled(policy)
+def compile_policy(policy: Policy, now_ms: int = 0) -> Compiled:
+    """Makes a policy ready for what is decided from `now_ms` (milliseconds since 1970) on.
+
+    It holds until `Compiled.ends_ms`; without a time no rule has expired. Raises
+    InvalidValueError, which says what is wrong and where.
+    """
+    return Compiled(policy, now_ms)
+
+
+def is_active(rule: Rule, now_ms: int) -> bool:
+    """Does a rule take part in decisions at that time?"""
+    return rule.enabled and not rule.expired(now_ms)
 
 
 def _compiled_rule(where: ListName, rule: Rule) -> CompiledRule:
@@ -215,7 +235,7 @@ def _divided_ports(rules: tuple[CompiledRule, ...]) -> tuple[list[int], list[int
 def _digest(listed: list[tuple[ListName, Rule]], objects: tuple[NetworkObject, ...]) -> str:
     """Of the enabled rules in order and the objects they name; the order of values is no meaning.
 
-    An object's name and a note mean nothing, a rule's name is the cause of its decisions.
+    An object's name, a note and an owner mean nothing, a rule's name is the cause of its decisions.
     """
     contents = {one.name: _hashed(_content(one)) for one in objects}
     contents.update({name: _hashed(("built-in", name)) for name in BUILT_IN})
@@ -228,6 +248,7 @@ def _digest(listed: list[tuple[ListName, Rule]], objects: tuple[NetworkObject, .
             sorted(rule.ports),
             sorted(contents[name] for name in rule.source),
             sorted(contents[name] for name in rule.destination),
+            *([] if rule.expires_ms is None else [rule.expires_ms]),
         )
         for where, rule in listed
     ]
@@ -242,6 +263,7 @@ def _content(one: NetworkObject) -> object:
         sorted(set(one.namespaces)),
         sorted(set(one.hosts)),
         sorted((test.key, test.operator, sorted(set(test.values))) for test in one.labels),
+        *([sorted(set(one.addresses))] if one.addresses else []),
     )
 
 

@@ -49,6 +49,16 @@ def sorted_labels(labels: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(labels.items()))
 
 
+def port_label(name: str, protocol: str) -> str:
+    """The label by which a container's named port is known; its value is the port's number.
+
+    So that a rule for a port by name (`http`, as Kubernetes' NetworkPolicies have them) is one for
+    a number and for an object of those who mean that number by it. No label of Kubernetes' has a
+    colon: `port:http/tcp`.
+    """
+    return f"port:{name}/{protocol}"
+
+
 def container_identity(
     reference: str,
     *,

@@ -90,10 +90,11 @@ def evaluate(
 def selected_by(compiled: Compiled, candidate: Candidate) -> Selected:
     """The rules whose sides a candidate is on, by all that is known of it."""
     found = compiled.anyone
+    packed = b"" if candidate.address is None else pack(candidate.address)
     if candidate.identity is not None:
-        found |= compiled.selected(candidate.identity)
-    if candidate.address is not None:
-        found |= compiled.by_address(pack(candidate.address))
+        found |= compiled.selected(candidate.identity, packed)
+    if packed:
+        found |= compiled.by_address(packed)
     if candidate.names:
         found |= compiled.selected_names(candidate.names)
     return found
@@ -126,14 +127,16 @@ def _reason(compiled: Compiled, deciding: int, unanimous: bool, what: str) -> st
 
 
 def _who(candidates: Iterable[Candidate]) -> str:
-    first, *others = dict.fromkeys(map(_called, candidates))
+    first, *others = dict.fromkeys(map(called, candidates))
     return f"{first} (or {len(others)} more)" if others else first
 
 
-def _called(one: Candidate) -> str:
+def called(one: Candidate) -> str:
+    """A candidate in a few words."""
     if one.identity is not None:
         tag = f":{one.identity.tag}" if one.identity.tag else ""
-        return f"{one.identity.kind} {one.identity.name}{tag}"
+        name = one.identity.name or "of an unknown image"
+        return f"{one.identity.kind} {name}{tag}"
     if one.names:
         return one.names[0]
     if one.address is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import yaml
 
 from cnnf.policy.form import API_VERSION
+from cnnf.policy.moments import moment_text
 from cnnf.policy.objects import LabelTest, NetworkObject
 from cnnf.policy.rules import Policy, PortRange, Rule
 
@@ -69,17 +70,26 @@ def _object(one: NetworkObject) -> dict[str, object]:
     for word in ("clusters", "namespaces", "hosts"):
         if patterns := getattr(one, word):
             entry[word] = list(patterns)
+    if one.addresses:
+        entry["addresses"] = list(one.addresses)
     if one.labels:
-        entry["labels"] = {test.key: _label(test) for test in one.labels}
+        tests: dict[str, list[LabelTest]] = {}
+        for test in one.labels:
+            tests.setdefault(test.key, []).append(test)
+        entry["labels"] = {key: _label(of_key) for key, of_key in tests.items()}
     return entry
 
 
-def _label(test: LabelTest) -> object:
+def _label(tests: list[LabelTest]) -> object:
+    if len(tests) == 1 and tests[0].operator == "in" and len(tests[0].values) == 1:
+        return tests[0].values[0]
+    return dict(map(_label_test, tests))
+
+
+def _label_test(test: LabelTest) -> tuple[str, object]:
     if test.operator in ("exists", "not exists"):
-        return {"exists": test.operator == "exists"}
-    if test.operator == "in" and len(test.values) == 1:
-        return test.values[0]
-    return {test.operator: list(test.values)}
+        return "exists", test.operator == "exists"
+    return test.operator, list(test.values)
 
 
 def _rule(rule: Rule) -> dict[str, object]:
@@ -94,6 +104,10 @@ def _rule(rule: Rule) -> dict[str, object]:
     entry["effect"] = rule.effect
     if not rule.enabled:
         entry["enabled"] = False
+    if rule.owner:
+        entry["owner"] = rule.owner
+    if rule.expires_ms is not None:
+        entry["expires"] = moment_text(rule.expires_ms)
     if rule.note:
         entry["note"] = _Quoted(rule.note) if "\n" in rule.note else rule.note
     return entry

@@ -6,11 +6,13 @@ instead; a text with any problem gives no policy at all. `export` writes the for
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from cnnf.policy import limits
-from cnnf.policy.checks import check_label, check_note, check_value, within
+from cnnf.policy.checks import check_label, check_note, check_owner, check_value, within
 from cnnf.policy.errors import InvalidValueError
+from cnnf.policy.moments import moment
 from cnnf.policy.objects import (
     BUILT_IN,
     KINDS,
@@ -40,16 +42,18 @@ from cnnf.policy.tree import Fields, Items, Node, Text, read_tree
 API_VERSION = "cnnf/v1"
 
 _TOP = ("apiVersion", "networkObjects", "rules")
-_OBJECT = ("name", "type", "values", "clusters", "namespaces", "hosts", "labels")
+_OBJECT = ("name", "type", "values", "clusters", "namespaces", "hosts", "addresses", "labels")
 _QUALIFIERS = ("clusters", "namespaces", "hosts")
 _RULE = ("name", "source", "destination", "ports", "protocol", "effect", "enabled", "note")
+_ABOUT = ("owner", "expires")
 _LABEL = ("in", "not in", "exists")
 #: Every key that the form has, but the names of labels.
-KEYS = frozenset((*_TOP, *LISTS, *_OBJECT, *_RULE, *_LABEL))
+KEYS = frozenset((*_TOP, *LISTS, *_OBJECT, *_RULE, *_ABOUT, *_LABEL))
 
 _NO_FIELDS: dict[str, Node] = {}
 
 Value = TypeVar("Value")
+Other = TypeVar("Other")
 
 
 def parse_policy(data: str | bytes, *, subject: str) -> Policy:
@@ -122,6 +126,9 @@ class _PolicyReader(Reader):
             for word in _QUALIFIERS
             if word in fields
         }
+        if "addresses" in fields:
+            read = partial(self._object_values, fields["addresses"], "subnet", "addresses")
+            words["addresses"] = self.tried(read, ())
         labels: tuple[LabelTest, ...] = ()
         if "labels" in fields:
             labels = self.tried(lambda: self._labels(fields["labels"]), ())
@@ -132,8 +139,8 @@ class _PolicyReader(Reader):
         self._kinds[name] = kind
         return found
 
-    def _object_values(self, node: Node, kind: ObjectKind) -> tuple[str, ...]:
-        values = self.texts(node, "values", limits.VALUES_MAX, partial(check_value, kind))
+    def _object_values(self, node: Node, kind: ObjectKind, word: str = "values") -> tuple[str, ...]:
+        values = self.texts(node, word, limits.VALUES_MAX, partial(check_value, kind))
         self.ask(node, lambda: check_only_exclusions(values))
         self._values += len(values)
         if self._values > limits.POLICY_VALUES_MAX:
@@ -150,22 +157,22 @@ class _PolicyReader(Reader):
         if not pairs:
             self.refuse(node, "`labels` is empty: write a label, or leave it out")
         self.ask(node, lambda: within("labels", pairs, limits.LABELS_MAX))
-        return self.each(pairs, lambda pair: self._label(*pair))
+        return tuple(chain.from_iterable(self.each(pairs, lambda pair: self._label(*pair))))
 
-    def _label(self, key: Text, node: Node) -> LabelTest:
+    def _label(self, key: Text, node: Node) -> tuple[LabelTest, ...]:
         what = f"label {key.text!r:.80}"
         if isinstance(node, Fields):
             before = self.problems
             fields = self.fields(node, what, _LABEL, ())
             if self.problems > before:
                 raise Unreadable
-            if len(fields) != 1:
-                self.refuse(node, f"{what}: write exactly one of {any_of(_LABEL)}")
-            ((operator, value),) = fields.items()
-            found = self._label_test(key.text, operator, value)
+            if not fields:
+                self.refuse(node, f"{what}: write at least one of {any_of(_LABEL)}")
+            found = self.each(tuple(fields.items()), lambda pair: self._label_test(key.text, *pair))
         else:
-            found = LabelTest(key=key.text, values=(self.text(node, what),))
-        self.ask(key, lambda: check_label(found))
+            found = (LabelTest(key=key.text, values=(self.text(node, what),)),)
+        for test in found:
+            self.ask(key, partial(check_label, test))
         return found
 
     def _label_test(self, key: str, operator: str, node: Node) -> LabelTest:
@@ -179,7 +186,7 @@ class _PolicyReader(Reader):
     # Rules.
 
     def _rule(self, where: ListName, node: Node) -> Rule:
-        fields = self.fields(node, "a rule", _RULE, ("name", "effect"))
+        fields = self.fields(node, "a rule", (*_RULE, *_ABOUT), ("name", "effect"))
         before = self.problems
         name = self.tried(lambda: self._name(fields["name"], "rule"), "")
         effect = self.tried(lambda: self.choice(fields["effect"], "effect", EFFECTS), EFFECTS[0])
@@ -198,7 +205,9 @@ class _PolicyReader(Reader):
         enabled = True
         if "enabled" in fields:
             enabled = self.tried(lambda: self.truth(fields["enabled"], "enabled"), enabled)
-        note = self.tried(lambda: self._note(fields["note"]), "") if "note" in fields else ""
+        note = self._about(fields, "note", self._note, "")
+        owner = self._about(fields, "owner", self._owner, "")
+        expires_ms = self._about(fields, "expires", self._moment, None)
         if self.problems > before:
             raise Unreadable
         found = Rule(
@@ -207,7 +216,9 @@ class _PolicyReader(Reader):
             ports=ports,
             protocol=protocol,
             enabled=enabled,
+            expires_ms=expires_ms,
             note=note,
+            owner=owner,
             **sides,
         )
         self.ask(node, lambda: self._check_sides(where, found))
@@ -237,6 +248,21 @@ class _PolicyReader(Reader):
         if not isinstance(node, Text) or node.read_as not in ("int", "str"):
             self.refuse(node, 'no port: write 443 or "8000-8100"')
         return self.ask(node, lambda: port_range(node.text))
+
+    def _about(
+        self, fields: dict[str, Node], key: str, read: Callable[[Node], Value], otherwise: Other
+    ) -> Value | Other:
+        return self.tried(lambda: read(fields[key]), otherwise) if key in fields else otherwise
+
+    def _owner(self, node: Node) -> str:
+        owner = self.text(node, "owner")
+        self.ask(node, lambda: check_owner(owner))
+        return owner
+
+    def _moment(self, node: Node) -> int:
+        if not isinstance(node, Text) or node.read_as not in ("timestamp", "str"):
+            self.refuse(node, "`expires`: write a time, 2026-12-31T18:00:00Z")
+        return self.ask(node, lambda: moment(node.text))
 
     def _note(self, node: Node) -> str:
         note = self.text(node, "note")

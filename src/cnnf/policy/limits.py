@@ -30,9 +30,28 @@ FORM_BYTES_MAX = 16 * 1024 * 1024
 #: Nesting of the YAML form; its deepest place is 6 (document, list, object, labels, test, values).
 #: What is deeper is refused at that place, before anything inside is read.
 FORM_DEPTH_MAX = 8
+#: Nesting of what Kubernetes writes: a pod in a list with affinity or an environment taken from
+#: elsewhere is at most 20 deep, its `managedFields` a little more.
+MANIFEST_DEPTH_MAX = 64
+#: Pairs of an egress and an ingress rule of NetworkPolicies that are looked at: 3 us each are 6 s.
+#: A rule a pair that can meet comes of it, of which there are at most `RULES_MAX`.
+NETWORK_POLICY_PAIRS_MAX = 2_000_000
 #: Keys, texts and lists of the YAML form: 20,000 rules of 20, as many objects of 8 and 100,000
 #: values are 660,000; kept in memory at about 0.3 kB each. Reading stops there.
 FORM_NODES_MAX = 1_000_000
+#: Flows of one file that are judged: 16 MiB at ~150 bytes are twice as many. Labels and named ports
+#: of one side; Kubernetes sets no limit of its own, and hundreds are a mistake. More are refused.
+FLOWS_MAX = 50_000
+FLOW_LABELS_MAX = 256
+
+#: Stretches of ports that are looked at to find rules that others shadow only together: 0.5 us each
+#: are 1 s. Beyond, such rules are not found any more.
+ANALYSIS_STRETCHES_MAX = 2_000_000
+#: Protected endpoints that a finding names; others are counted.
+FINDING_EXAMPLES_MAX = 3
+#: How long before its end a rule is told to expire soon: a week has a working day.
+EXPIRES_SOON_MS = 7 * 24 * 3600 * 1000
+
 #: Problems of one form that are told; further ones are only counted.
 PROBLEMS_MAX = 50
 

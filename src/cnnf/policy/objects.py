@@ -43,7 +43,10 @@ class LabelTest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NetworkObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A named set of endpoints. `values` are as written; what is left empty narrows nothing."""
+    """A named set of endpoints. `values` are as written; what is left empty narrows nothing.
+
+    `addresses` of an image object are a subnet's values: what is selected has to be met there.
+    """
 
     name: str
     kind: ObjectKind
@@ -52,6 +55,7 @@ class NetworkObject(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     labels: tuple[LabelTest, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 class NameValue(NamedTuple):
@@ -118,6 +122,11 @@ def check_only_exclusions(texts: tuple[str, ...]) -> None:
 
 def check_narrowing(one: NetworkObject) -> None:
     """Raises InvalidValueError where an object is narrowed by what its kind doesn't have."""
+    if one.addresses and one.kind != "image":
+        # A host's services share all its addresses.
+        raise InvalidValueError(
+            f"`addresses` of a {one.kind} object: only images have it; leave it out"
+        )
     if one.kind in PROTECTED:
         return
     for word in ("clusters", "namespaces", "hosts", "labels"):

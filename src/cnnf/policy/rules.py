@@ -27,7 +27,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """Who may not, or may, connect to whom. An empty side or no ports: any.
 
     `source` and `destination` name network objects; `ports` are destination ports, both ends of a
-    range included.
+    range included. `owner` is whom to ask about it. From `expires_ms` on (milliseconds since 1970)
+    the rule counts as absent; None: never.
     """
 
     name: str
@@ -38,6 +39,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     protocol: RuleProtocol = "any"
     enabled: bool = True
     note: str = ""
+    owner: str = ""
+    expires_ms: int | None = None
+
+    def expired(self, now_ms: int) -> bool:
+        """Is it over by that time?"""
+        return self.expires_ms is not None and self.expires_ms <= now_ms
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

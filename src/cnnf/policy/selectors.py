@@ -19,6 +19,7 @@ from cnnf.policy.objects import (
     qualifier,
 )
 from cnnf.policy.patterns import Pattern, PatternIndex
+from cnnf.policy.subnets import Ranges, contains, ranges_of
 
 
 class _Entry(NamedTuple):
@@ -44,14 +45,16 @@ class _Narrowing(NamedTuple):
     namespaces: _Words
     hosts: _Words
     labels: tuple[LabelTest, ...]
+    addresses: Ranges | None
 
-    def holds(self, identity: Identity, labels: dict[str, str]) -> bool:
+    def holds(self, identity: Identity, labels: dict[str, str], packed: bytes) -> bool:
         host = identity.host or (identity.name if identity.kind == "host" else "")
         return (
             self.clusters.hold(identity.cluster)
             and self.namespaces.hold(identity.namespace)
             and self.hosts.hold(host)
             and all(test.holds(labels) for test in self.labels)
+            and (self.addresses is None or contains(self.addresses, packed))
         )
 
 
@@ -62,6 +65,8 @@ class Selectors:
         """Raises InvalidValueError, with the object's name, for a value that means nothing."""
         self._indexes: dict[ObjectKind, PatternIndex[_Entry]] = {}
         self._narrowing: dict[int, _Narrowing] = {}
+        #: Whether it may matter at which address an identity is met.
+        self.asks_address = False
         for number, one in enumerate(objects):
             if one.kind == "subnet":
                 continue
@@ -75,13 +80,20 @@ class Selectors:
         for text in one.values:
             value = name_value(one.kind, text)
             index.add(value.name, _Entry(number, value))
-        if one.clusters or one.namespaces or one.hosts or one.labels:
+        if one.clusters or one.namespaces or one.hosts or one.labels or one.addresses:
+            self.asks_address |= bool(one.addresses)
             self._narrowing[number] = _Narrowing(
-                _words(one.clusters), _words(one.namespaces), _words(one.hosts), one.labels
+                _words(one.clusters),
+                _words(one.namespaces),
+                _words(one.hosts),
+                one.labels,
+                ranges_of(one.addresses) if one.addresses else None,
             )
 
-    def of_identity(self, identity: Identity) -> frozenset[int]:
+    def of_identity(self, identity: Identity, packed: bytes) -> frozenset[int]:
         """The numbers of the image, service and host objects that select an identity.
+
+        `packed` is the address that it is met at, empty where none is known.
 
         A host object selects the host and every service on it, not the containers that run there:
         these have an identity and mostly addresses of their own.
@@ -101,7 +113,8 @@ class Selectors:
         return frozenset(
             number
             for number in found
-            if number not in self._narrowing or self._narrowing[number].holds(identity, labels)
+            if number not in self._narrowing
+            or self._narrowing[number].holds(identity, labels, packed)
         )
 
     def of_names(self, names: Iterable[str]) -> frozenset[int]:

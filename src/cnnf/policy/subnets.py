@@ -4,6 +4,7 @@ IPv4 and IPv6 are two worlds; an IPv4-mapped IPv6 address or range (::ffff:0:0/9
 that of IPv4. A wider IPv6 network, as `::/0`, contains IPv6 addresses only.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -86,6 +87,17 @@ def ranges_of(values: Iterable[str]) -> Ranges:
         version: _without(_merged(included[version]), _merged(excluded[version]))
         for version in VERSIONS
     }
+
+
+def contains(ranges: Ranges, packed: bytes) -> bool:
+    """Whether an address of 4 or 16 bytes lies in ranges; no bytes, no known address, never do."""
+    if not packed:
+        return False
+    packed = pack(packed)
+    number = int.from_bytes(packed)
+    spans = ranges[4 if len(packed) == 4 else 6]
+    at = bisect_right(spans, number, key=lambda span: span[0]) - 1
+    return at >= 0 and number <= spans[at][1]
 
 
 @cache

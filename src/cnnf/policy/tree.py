@@ -1,9 +1,10 @@
 """YAML text as a plain tree whose every part knows its place.
 
-Only what a policy needs of YAML: one document of mappings, lists and texts. Anchors, aliases, tags
-and further documents are refused, so a short text can't grow (an alias of aliases of aliases) and
-nothing in it makes an object. Made from the parser's events, not recursively: nesting costs no
-stack.
+Only what a policy needs of YAML: mappings, lists and texts, and one document, unless somebody
+else's form (Kubernetes') has several. Anchors and aliases are refused there; in others an alias
+counts as if it were written out, so a short text can't grow (an alias of aliases of aliases). Tags
+are refused everywhere: nothing in it makes an object. Made from the parser's
+events, not recursively: nesting costs no stack.
 """
 
 from collections.abc import Iterator
@@ -58,9 +59,25 @@ Node = Text | Items | Fields
 
 def read_tree(data: str | bytes, subject: str) -> Node:
     """The tree of a text. Raises InvalidFormError with the first thing that is no such YAML."""
+    builder = _Builder(subject, limits.FORM_DEPTH_MAX, 1)
+    (root,) = _built(builder, data, subject) or (None,)
+    if root is None:
+        raise _refusal(subject, Place(1, 1), "nothing in it: begin with `apiVersion: cnnf/v1`")
+    return root
+
+
+def read_documents(data: str | bytes, subject: str, *, depth_max: int) -> list[Node]:
+    """The trees of a text of several documents (`---` between them), in order.
+
+    Raises InvalidFormError as `read_tree` does; what is nested deeper than `depth_max` is refused.
+    """
+    return _built(_Builder(subject, depth_max, limits.FORM_NODES_MAX), data, subject)
+
+
+def _built(builder: "_Builder", data: str | bytes, subject: str) -> list[Node]:
     text = _decoded(data, subject)
     try:
-        return _Builder(subject).built(yaml.parse(text, Loader=_Loader))
+        return builder.built(yaml.parse(text, Loader=_Loader))
     except yaml.YAMLError as error:
         raise _refusal(subject, _place_of(error, text), f"no YAML: {_said(error)}") from error
 
@@ -82,54 +99,93 @@ def _decoded(data: str | bytes, subject: str) -> str:
 class _Builder:
     """Puts nodes where they belong as their events come."""
 
-    def __init__(self, subject: str) -> None:
+    def __init__(self, subject: str, depth_max: int, documents_max: int) -> None:
         self._subject = subject
+        self._depth_max = depth_max
+        self._documents_max = documents_max
         self._open: list[Items | Fields] = []
+        #: What is called by an anchor, once it is whole; the anchors of what is open.
+        self._anchored: dict[str, Node] = {}
+        self._anchors: list[str | None] = []
         #: For each open mapping the key that waits for its value.
         self._keys: list[Node | None] = []
-        self._root: Node | None = None
+        self._roots: list[Node] = []
         self._count = 0
 
-    def built(self, events: Iterator[yaml.Event]) -> Node:
-        """The tree of all events."""
+    def built(self, events: Iterator[yaml.Event]) -> list[Node]:
+        """The trees of all events, one a document."""
         for event in events:
             mark = event.start_mark
             assert mark is not None, "the parser marks every event"
             place = Place(mark.line + 1, mark.column + 1)
-            if isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
+            starts = isinstance(event, yaml.DocumentStartEvent)
+            if starts:
+                self._anchored.clear()
+            if starts and len(self._roots) >= self._documents_max:
                 raise self._refused(place, "a second document: write one policy a file")
             if isinstance(event, yaml.CollectionEndEvent):
-                self._open.pop()
-                self._keys.pop()
+                self._close()
             elif isinstance(event, yaml.NodeEvent):
                 self._take(event, place)
-        if self._root is None:
-            raise self._refused(Place(1, 1), "nothing in it: begin with `apiVersion: cnnf/v1`")
-        return self._root
+        return self._roots
 
     def _take(self, event: yaml.NodeEvent, place: Place) -> None:
-        if event.anchor is not None:
+        if event.anchor is not None and self._documents_max == 1:
             raise self._refused(place, "anchors and aliases are not read here: write it out")
-        self._count += 1
-        if self._count > limits.FORM_NODES_MAX:
-            raise self._refused(place, f"more than {limits.FORM_NODES_MAX:,} keys and values")
+        if isinstance(event, yaml.AliasEvent):
+            assert event.anchor is not None, "an alias is of an anchor"
+            self._put(self._known(event.anchor, place))
+            return
+        self._count_one(place)
         tag = getattr(event, "tag", None)
         if tag is not None and tag != "!":
             raise self._refused(place, f"tags as {tag!r:.80} are not read here: leave it out")
         if isinstance(event, yaml.ScalarEvent):
-            self._put(Text(place, event.value, _read_as(event)))
+            text = Text(place, event.value, _read_as(event))
+            if event.anchor is not None:
+                self._anchored[event.anchor] = text
+            self._put(text)
             return
         node: Items | Fields
         node = Items(place, []) if isinstance(event, yaml.SequenceStartEvent) else Fields(place, [])
         self._put(node)
         self._open.append(node)
+        self._anchors.append(event.anchor)
         self._keys.append(None)
-        if len(self._open) > limits.FORM_DEPTH_MAX:
-            raise self._refused(place, f"nested more than {limits.FORM_DEPTH_MAX} deep")
+        if len(self._open) > self._depth_max:
+            raise self._refused(place, f"nested more than {self._depth_max} deep")
+
+    def _close(self) -> None:
+        node, anchor = self._open.pop(), self._anchors.pop()
+        self._keys.pop()
+        if anchor is not None:
+            self._anchored[anchor] = node
+
+    def _known(self, anchor: str, place: Place) -> Node:
+        """What an alias stands for; it counts as if it were written out."""
+        node = self._anchored.get(anchor)
+        if node is None:
+            raise self._refused(place, f"nothing whole is called {anchor!r:.80} before")
+        waiting = [(node, len(self._open))]
+        while waiting:
+            one, depth = waiting.pop()
+            self._count_one(place)
+            if depth > self._depth_max:
+                raise self._refused(place, f"nested more than {self._depth_max} deep")
+            if isinstance(one, Items):
+                waiting += ((each, depth + 1) for each in one.items)
+            elif isinstance(one, Fields):
+                waiting += ((each, depth + 1) for pair in one.pairs for each in pair)
+        return node
+
+    def _count_one(self, place: Place) -> None:
+        self._count += 1
+        if self._count > limits.FORM_NODES_MAX:
+            raise self._refused(place, f"more than {limits.FORM_NODES_MAX:,} keys and values")
 
     def _put(self, node: Node) -> None:
         if not self._open:
-            self._root = node
+            self._roots.append(node)
             return
         parent, key = self._open[-1], self._keys[-1]
         if isinstance(parent, Items):

@@ -22,13 +22,18 @@ def judged(
     destinations: Sequence[Candidate],
     port: int,
     protocol: str,
+    now_ms: int = 0,
 ) -> tuple[str, str, bool]:
     """Effect, cause and whether all pairs agree."""
     container = any(
         one.identity is not None and one.identity.kind == "container"
         for one in (*sources, *destinations)
     )
-    rules = [one for one in (policy.containers if container else policy.hosts) if one.enabled]
+    rules = [
+        one
+        for one in (policy.containers if container else policy.hosts)
+        if one.enabled and (one.expires_ms is None or now_ms < one.expires_ms)
+    ]
     objects = {one.name: one for one in policy.objects}
     found = []
     for source, destination in product(sources, destinations):
@@ -74,10 +79,7 @@ def within(name: str, objects: dict[str, NetworkObject], who: Candidate) -> bool
     if one.kind == "subnet":
         if who.address is None:
             return False
-        address = address_of(who)
-        return any(contains(value, address) for value in included) and not any(
-            contains(value, address) for value in excluded
-        )
+        return placed(one.values, who)
     if one.kind == "dns":
         known = [name.removesuffix(".") for name in who.names]
         return any(matches(v, name) for v in included for name in known) and not any(
@@ -92,6 +94,15 @@ def within(name: str, objects: dict[str, NetworkObject], who: Candidate) -> bool
         and narrowed(one.namespaces, who.identity.namespace)
         and narrowed(one.hosts, host_of(who.identity))
         and all(label(test, dict(who.identity.labels)) for test in one.labels)
+        and (not one.addresses or (who.address is not None and placed(one.addresses, who)))
+    )
+
+
+def placed(values: tuple[str, ...], who: Candidate) -> bool:
+    """Whether a candidate's address is in a subnet's values."""
+    address = address_of(who)
+    return any(contains(value, address) for value in values if value[0] != "-") and not any(
+        contains(value[1:], address) for value in values if value[0] == "-"
     )
 
 

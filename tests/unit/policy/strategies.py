@@ -63,6 +63,10 @@ DNS = ("*", "*.pay.example", "api.pay.example", "*.Example", "other.test")
 HOSTNAMES = ("api.pay.example", "pay.example", "API.pay.example.", "other.test")
 LABELS = {"tier": ("web", "data"), "team": ("a", "b")}
 
+#: When rules expire; `TIMES_MS` are before, between and after.
+EXPIRIES_MS = (1_000, 86_400_000)
+TIMES_MS = (0, 999, 1_000, 86_399_999, 86_400_000)
+
 _VALUES: dict[ObjectKind, tuple[str, ...]] = {
     "subnet": SUBNETS,
     "dns": DNS,
@@ -91,13 +95,18 @@ def label_tests(draw: st.DrawFn) -> LabelTest:
     return LabelTest(key=key, operator=operator, values=tuple(chosen))
 
 
+def _form_key(test: LabelTest) -> tuple[str, str]:
+    return test.key, "exists" if "exists" in test.operator else test.operator
+
+
 @st.composite
 def network_objects(draw: st.DrawFn, name: str) -> NetworkObject:
     kind = draw(st.sampled_from(tuple(_VALUES)))
     found = NetworkObject(name=name, kind=kind, values=draw(values(_VALUES[kind])))
     if kind not in PROTECTED or draw(st.booleans()):
         return found
-    tests = draw(st.lists(label_tests(), max_size=2, unique_by=lambda test: test.key))
+    tests = draw(st.lists(label_tests(), max_size=3, unique_by=_form_key))
+    tests.sort(key=lambda test: test.key)
     return NetworkObject(
         name=name,
         kind=kind,
@@ -106,6 +115,7 @@ def network_objects(draw: st.DrawFn, name: str) -> NetworkObject:
         namespaces=draw(values(NAMES, 0)),
         hosts=draw(values(NAMES, 0)),
         labels=tuple(tests),
+        addresses=draw(values(SUBNETS, 0)) if kind == "image" else (),
     )
 
 
@@ -138,6 +148,8 @@ def rules(draw: st.DrawFn, where: ListName, name: str, kinds: dict[str, ObjectKi
         ports=tuple(draw(st.lists(port_ranges(), max_size=3))),
         protocol=draw(st.sampled_from(("tcp", "udp", "any"))),
         enabled=draw(st.integers(0, 4)) > 0,
+        owner=draw(st.sampled_from(("", "Ann", "team a"))),
+        expires_ms=draw(st.sampled_from((None, None, None, *EXPIRIES_MS))),
     )
 
 

@@ -16,7 +16,7 @@ from cnnf.policy.limits import CANDIDATES_MAX
 from cnnf.policy.objects import NetworkObject
 from cnnf.policy.rules import Policy, Rule
 from tests.unit.policy.slow import judged
-from tests.unit.policy.strategies import PORTS, SIDES, policies
+from tests.unit.policy.strategies import PORTS, SIDES, TIMES_MS, policies
 
 FRONTEND = Candidate(identity=Identity(kind="container", name="shop/frontend", tag="1.4"))
 CART = Candidate(identity=Identity(kind="container", name="shop/cart", tag="1"))
@@ -58,17 +58,18 @@ def decided(
 
 
 @settings(max_examples=120)
-@given(policies(), SIDES, SIDES, PORTS, st.sampled_from(("tcp", "udp")))
+@given(policies(), SIDES, SIDES, PORTS, st.sampled_from(("tcp", "udp")), st.sampled_from(TIMES_MS))
 def test_decisions_are_those_of_the_reference(
     policy: Policy,
     sources: list[Candidate],
     destinations: list[Candidate],
     port: int,
     protocol: Literal["tcp", "udp"],
+    now_ms: int,
 ) -> None:
-    decision = evaluate(compile_policy(policy), sources, destinations, port, protocol)
+    decision = evaluate(compile_policy(policy, now_ms), sources, destinations, port, protocol)
     assert (decision.effect, decision.cause, decision.unanimous) == judged(
-        policy, sources, destinations, port, protocol
+        policy, sources, destinations, port, protocol, now_ms
     )
 
 

@@ -108,7 +108,7 @@ def test_a_policy_may_have_nothing_in_it(text: str) -> None:
             "{nmae: b, name: b, type: image, values: [b]}",
             (
                 "4:6: unknown key 'nmae' in a network object: write one of name, type, values, "
-                "clusters, namespaces, hosts or labels"
+                "clusters, namespaces, hosts, addresses or labels"
             ),
         ),
         (
@@ -211,8 +211,8 @@ def test_a_policy_may_have_nothing_in_it(text: str) -> None:
             "4:53: unknown key 'is' in label 'a': write one of in, not in or exists",
         ),
         (
-            "{name: b, type: host, values: [h], labels: {a: {in: [b], exists: true}}}",
-            "4:52: label 'a': write exactly one of in, not in or exists",
+            "{name: b, type: host, values: [h], labels: {a: {}}}",
+            "4:52: label 'a': write at least one of in, not in or exists",
         ),
         (
             "{name: b, type: host, values: [h], labels: {a: {in: []}}}",
@@ -243,7 +243,7 @@ def test_an_object_that_is_wrong_is_refused_where_it_is(entry: str, problem: str
             "{name: r, effect: allow, port: 1}",
             (
                 "7:32: unknown key 'port' in a rule: write one of name, source, destination, "
-                "ports, protocol, effect, enabled or note"
+                "ports, protocol, effect, enabled, note, owner or expires"
             ),
         ),
         (
@@ -293,6 +293,36 @@ def test_an_object_that_is_wrong_is_refused_where_it_is(entry: str, problem: str
         (
             "{name: r, effect: allow, destination: [a, a]}",
             "7:49: 'a' stands in `destination` already: write it once",
+        ),
+        (
+            "{name: r, effect: allow, expires: 2026-12-31T18:00:00}",
+            "7:41: '2026-12-31T18:00:00' has no time zone: add Z, or as +02:00",
+        ),
+        (
+            "{name: r, effect: allow, expires: 2026-02-30}",
+            (
+                "7:41: '2026-02-30' is no time: write 2026-12-31T18:00:00Z, or 2026-12-31 for its "
+                "first moment in UTC"
+            ),
+        ),
+        (
+            "{name: r, effect: allow, expires: 1e9}",
+            (
+                "7:41: '1e9' is no time: write 2026-12-31T18:00:00Z, or 2026-12-31 for its "
+                "first moment in UTC"
+            ),
+        ),
+        (
+            "{name: r, effect: allow, expires: 0001-01-01}",
+            "7:41: -62135596800000 ms: write a whole second from 1970-01-01 to 9999-12-31",
+        ),
+        (
+            "{name: r, effect: allow, expires: 5}",
+            "7:41: `expires`: write a time, 2026-12-31T18:00:00Z",
+        ),
+        (
+            '{name: r, effect: allow, owner: ""}',
+            "7:39: owner: a name of 0 characters: write 1 to 128",
         ),
         (
             "{name: r, effect: allow, enabled: maybe}",

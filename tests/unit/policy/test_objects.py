@@ -227,7 +227,7 @@ def test_dns_values(names: list[str], selected: bool) -> None:
                 values=("a",),
                 labels=(LabelTest(key="k", values=("a",)), LabelTest(key="k", values=("b",))),
             ),
-            "two tests of one label",
+            "the same test of one label twice",
         ),
     ],
 )

@@ -6,6 +6,7 @@ name is given for a span of time only if one owner alone can have had the addres
 (docs/decisions/0016-one-owner-for-the-whole-span.md).
 """
 
+from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ _SEEN_DRIVERS = frozenset({"bridge", "nat", "routed"})
 class _Tenure(NamedTuple):
     """A container may have had an address from `since` until `until` (ms; 0: still has it), and
     surely had it at `sure` (0: not known). Those of one `room`, a network namespace, have it
-    together."""
+    together. `container` is '' until it is told of, and its room then its id."""
 
     container: str
     room: str
@@ -37,17 +38,24 @@ class _Tenure(NamedTuple):
     sure: int
     until: int
 
+    @property
+    def holder(self) -> str:
+        """The container's id, also while nothing else is told of it."""
+        return self.container or self.room
+
 
 class Tenants(NamedTuple):
     """Who had an address during a span: nobody known, one, or all that share a namespace.
 
-    `disputed`: it changed hands within the span, or may have, so nobody is named. `until` is not 0
-    where the owner had gone before the span was over: somebody else may yet turn out to have come.
+    `disputed`: it changed hands within the span, or may have, so nobody is named. `expected`: who
+    had it has still to be told. `until` is not 0 where the owner had gone before the span was over:
+    somebody else may yet turn out to have come.
     """
 
     containers: tuple[str, ...] = ()
     until: int = 0
     disputed: bool = False
+    expected: bool = False
 
 
 class Published(NamedTuple):
@@ -106,6 +114,28 @@ class AddressBook:
         """Does a service of the cluster stand for this place, b'' for a port of every node?"""
         return (address, port, protocol) in self._virtual
 
+    def expect(self, container: str, addresses: Iterable[bytes], since_ms: int) -> bool:
+        """Somebody has these addresses since then; who it is will be told, or that it has gone.
+        True when somebody else is thereby known to have gone."""
+        if container in self._containers:
+            return False
+        taken = False
+        held = self._held.setdefault(container, set())
+        for address in set(addresses) - held:
+            taken = self._take_over(address, container, since_ms) or taken
+            self._add(address, _Tenure("", container, since_ms, 0, 0))
+            held.add(address)
+        return taken
+
+    def give_up(self, container: str, at_ms: int) -> bool:
+        """Who was expected has gone, and was never told of; False when nobody was."""
+        if container in self._containers:
+            return False
+        held = self._held.pop(container, set())
+        for address in held:
+            self._end(address, container, at_ms, 0)
+        return bool(held)
+
     def put(self, container: Container, now_ms: int) -> None:
         """A container runs, or is different than before."""
         if container.state not in LIVE_STATES:
@@ -152,20 +182,40 @@ class AddressBook:
         }
         had = self._held.get(container.id, set())
         self._held[container.id] = set(has)
+        for address in had | has.keys():
+            self._name(address, container.id)
         for address in had - has.keys():
             self._end(address, container.id, now_ms, 0)
         for address in has.keys() - had:
-            for tenure in self._tenures.get(address, ()):
-                if not tenure.until and tenure.room != room:
-                    self._end(address, tenure.container, now_ms, 0)
-                    self._held.get(tenure.container, set()).discard(address)
+            self._take_over(address, room, now_ms)
             former = self._tenures.get(address, [])
             # Nor did it have the address while another surely had, before it was started.
             others = (one.sure for one in former if one.room != room)
             since = max([has[address], *(sure for sure in others if sure <= container.started_at)])
-            newest = _Tenure(container.id, room, since, 0, 0)
-            kept, forgotten = former[: ADDRESS_OWNERS_MAX - 1], former[ADDRESS_OWNERS_MAX - 1 :]
-            self._tenures[address] = [newest, *kept, *_forgotten(forgotten)]
+            self._add(address, _Tenure(container.id, room, since, 0, 0))
+
+    def _take_over(self, address: bytes, room: str, now_ms: int) -> bool:
+        """Whoever is in another room has the address no longer; False when nobody was."""
+        tenures = self._tenures.get(address, ())
+        others = [one for one in tenures if not one.until and one.room != room]
+        for tenure in others:
+            self._end(address, tenure.holder, now_ms, 0)
+            self._held.get(tenure.holder, set()).discard(address)
+        return bool(others)
+
+    def _add(self, address: bytes, newest: _Tenure) -> None:
+        former = self._tenures.get(address, [])
+        kept, forgotten = former[: ADDRESS_OWNERS_MAX - 1], former[ADDRESS_OWNERS_MAX - 1 :]
+        self._tenures[address] = [newest, *kept, *_forgotten(forgotten)]
+
+    def _name(self, address: bytes, container: str) -> None:
+        """Who was expected is told of now."""
+        tenures = self._tenures.get(address, ())
+        if any(not one.container and one.room == container for one in tenures):
+            self._tenures[address] = [
+                one._replace(container=container) if one.holder == container else one
+                for one in tenures
+            ]
 
     def _since(self, container: Container, place: Attachment | None) -> int:
         """From when on a container may have sent from an address: since it joined the network, or
@@ -226,7 +276,8 @@ class AddressBook:
         if any(not one.until for one in found) or until >= last_ms:
             until = 0
         names = (one.container for one in reversed(found) if one.container)
-        return Tenants(tuple(dict.fromkeys(names)), until)
+        expected = any(one.room and not one.container for one in found)
+        return Tenants(tuple(dict.fromkeys(names)), until, expected=expected)
 
     def in_network(self, address: bytes) -> bool:
         """Does the address lie in a container network of this host?"""
@@ -277,7 +328,7 @@ class AddressBook:
             tenure._replace(
                 until=max(at_ms, tenure.since + 1), sure=min(max(sure_ms, tenure.sure), at_ms)
             )
-            if tenure.container == container and not tenure.until
+            if tenure.holder == container and not tenure.until
             else tenure
             for tenure in self._tenures.get(address, ())
         ]

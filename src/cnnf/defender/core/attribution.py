@@ -12,7 +12,12 @@ from typing import NamedTuple
 import msgspec
 
 from cnnf.defender.core.addressbook import AddressBook
-from cnnf.defender.core.limits import ADDRESSES_REMEMBERED_MAX, LISTENER_WAIT_MS, NAME_WAIT_MS
+from cnnf.defender.core.limits import (
+    ADDRESSES_REMEMBERED_MAX,
+    EXPECTED_WAIT_MS,
+    LISTENER_WAIT_MS,
+    NAME_WAIT_MS,
+)
 from cnnf.defender.core.plan import Scopes
 from cnnf.policy.addresses import is_internet
 from cnnf.protocol.messages import Effect, Endpoint, Process, Protocol
@@ -147,6 +152,16 @@ class Listeners:
                 if address not in _WIDE:
                     yield port, address, owner
 
+    def ports(self) -> dict[str, set[int]]:
+        """The TCP ports on which each instance listens, but not on loopback alone."""
+        found: dict[str, set[int]] = {}
+        for (protocol, port), at in self._at.items():
+            for address, owner in at.items():
+                local = len(address) <= 16 and is_loopback(address)
+                if protocol == "tcp" and owner.instance and not local:
+                    found.setdefault(owner.instance, set()).add(port)
+        return found
+
     def at(self, port: int) -> Iterable[Owner]:
         """Everybody who listens on this TCP port, on whatever address."""
         return self._on_port.get(port, ())
@@ -188,8 +203,11 @@ def attribute(sighting: Sighting, around: Surroundings) -> Ends | Unnamed | None
         return None
     process = owner.process if owner is not None else None
     ends = Ends(source, destination, port, process)
-    if any(_may_get_name(sighting, end, around) for end in (sighting.source, sighting.destination)):
-        return Unnamed(ends, NAME_WAIT_MS)
+    wait_ms = max(
+        _name_wait(sighting, end, around) for end in (sighting.source, sighting.destination)
+    )
+    if wait_ms:
+        return Unnamed(ends, wait_ms)
     own = _is_host(plain(sighting.destination), around.host_addresses)
     if not destination.instance and own and sighting.protocol == "tcp":
         return Unnamed(ends, LISTENER_WAIT_MS)
@@ -288,8 +306,8 @@ def _container(address: bytes, sighting: Sighting, around: Surroundings) -> str:
     return found.containers[0] if len(found.containers) == 1 else ""
 
 
-def _may_get_name(sighting: Sighting, end: bytes, around: Surroundings) -> bool:
-    """Is it worth waiting until discovery has told who has come?
+def _name_wait(sighting: Sighting, end: bytes, around: Surroundings) -> int:
+    """How long it is worth waiting until discovery has told who has come, ms; 0: not at all.
 
     Where nobody is known, and where the owner went before the span was over: the next one may have
     been there for its end.
@@ -297,11 +315,13 @@ def _may_get_name(sighting: Sighting, end: bytes, around: Surroundings) -> bool:
     address = plain(end)
     own = not end or _is_host(address, around.host_addresses)
     if own or not around.book.in_network(address):
-        return False
+        return 0
     found = around.book.tenants(address, sighting.first_seen, sighting.last_seen)
+    if found.expected:
+        return EXPECTED_WAIT_MS
     if found.until:
-        return around.now_ms < sighting.last_seen + NAME_WAIT_MS
-    return not found.containers and not found.disputed
+        return NAME_WAIT_MS if around.now_ms < sighting.last_seen + NAME_WAIT_MS else 0
+    return 0 if found.containers or found.disputed else NAME_WAIT_MS
 
 
 @lru_cache(ADDRESSES_REMEMBERED_MAX)

@@ -6,6 +6,7 @@ cleaned and cut here, once.
 """
 
 import re
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Literal
 
@@ -148,6 +149,15 @@ class ContainerChanged(msgspec.Struct, frozen=True, kw_only=True):
     container: Container
 
 
+class ContainerExpected(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who is about to start has been given these addresses at `since` (ms). All else is
+    told once it has started, or else that it has gone."""
+
+    id: str
+    addresses: tuple[str, ...]
+    since: int
+
+
 class ContainerGone(msgspec.Struct, frozen=True, kw_only=True):
     """A container no longer runs, since `at` (ms)."""
 
@@ -184,6 +194,7 @@ class EngineHealth(msgspec.Struct, frozen=True, kw_only=True):
 Change = (
     Snapshot
     | ContainerChanged
+    | ContainerExpected
     | ContainerGone
     | NetworksChanged
     | PodChanged
@@ -208,9 +219,13 @@ def clean_labels(labels: dict[str, str]) -> dict[str, str]:
     return cleaned
 
 
-def as_instance(container: Container, *, stopped_at: int = 0) -> Instance:
-    """The container as the Console is told about it; `ports` are those of the host it publishes."""
-    ports = sorted({place.host_port for place in container.published})
+def as_instance(
+    container: Container, *, listening: Iterable[int] = (), stopped_at: int = 0
+) -> Instance:
+    """The container as the Console is told about it; `ports` are those of the host that lead to it:
+    what it publishes, and where it listens itself if it has no network of its own."""
+    own = listening if container.host_network else ()
+    ports = sorted({place.host_port for place in container.published}.union(own))
     return Instance(
         id=container.id,
         kind="container",

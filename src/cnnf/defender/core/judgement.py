@@ -190,16 +190,19 @@ class Judgement:
             by_dns=(pack_rules(by_dns.source), pack_rules(by_dns.destination)),
         )
 
-    def candidate(self, identity: Identity) -> int:
-        """The number by which the loops know somebody: the class twice, and 1 for a container."""
-        selected = self._compiled.selected(identity)
+    def candidate(self, identity: Identity, address: bytes = b"") -> int:
+        """The number by which the loops know somebody: the class twice, and 1 for a container.
+
+        `address` is where somebody is met, for objects that are narrowed by addresses.
+        """
+        selected = self._compiled.selected(identity, address)
         class_ = self._class(selected.source, selected.destination)
         return class_ * 2 + (identity.kind == "container")
 
     def addresses(self, people: Mapping[bytes, list[Identity]]) -> dict[bytes, list[int]]:
         """Who stands behind addresses, each candidate once."""
         return {
-            address: sorted({self.candidate(who) for who in whos})
+            address: sorted({self.candidate(who, address) for who in whos})
             for address, whos in people.items()
         }
 
@@ -209,7 +212,7 @@ class Judgement:
         shared: dict[tuple[int, ...], list[int]] = {}
         found: PeerList = []
         for place, crowd in people:
-            who = self.crowd(crowd)
+            who = self.crowd(crowd, place[0])
             found.append((*place, shared.setdefault(tuple(who), who)))
         return found
 
@@ -220,10 +223,10 @@ class Judgement:
             for one in memberships
         ]
 
-    def crowd(self, crowd: Crowd) -> list[int]:
+    def crowd(self, crowd: Crowd, address: bytes = b"") -> list[int]:
         """The candidates of everybody who may stand at an end elsewhere; nobody: whom only subnets
         select. Of more than a loop takes the rest may be anyone."""
-        found = sorted({self.candidate(who) for who in crowd.identities})
+        found = sorted({self.candidate(who, address) for who in crowd.identities})
         if crowd.more or len(found) > ADDRESS_CANDIDATES_MAX:
             found = [*found[: ADDRESS_CANDIDATES_MAX - 1], ANYONE]
         return found or [0]

@@ -77,6 +77,10 @@ LISTENER_WAIT_MS = 400
 #: address alone. Docker announces a container before its first process runs, within ~50 ms.
 NAME_WAIT_MS = 1_500
 
+#: The same where a container is known to have come, of which its engine has still to tell: it can
+#: be asked about once it has started, which takes seconds where every core is busy.
+EXPECTED_WAIT_MS = 8_000
+
 #: How long it is kept who had an address: what is counted spans a generation of a minute, and is
 #: read within seconds of its end.
 ADDRESS_LINGER_MS = 120_000

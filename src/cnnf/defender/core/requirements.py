@@ -111,12 +111,14 @@ def check_marks(mask: int, conflicts: Iterable[Conflict]) -> Check:
         return Check(code="marks", title="Mark bits", state="ok", detail=detail)
     more = len(found) - _SHOWN_MAX
     shown = "; ".join(f"{one.where}: {one.what[:160]}" for one in found[:_SHOWN_MAX])
+    # Other bits are no help where rules could not be read.
+    how = ": cnnf up --mark-mask MASK" if found[0].kind.startswith("mark-") else ""
     return Check(
         code="marks",
         title="Mark bits",
         state="warn",
         detail=f"{mask:#x}: {shown}" + (f"; and {more} more" if more > 0 else ""),
-        mend=f"{found[0].advice}: cnnf up --mark-mask MASK",
+        mend=found[0].advice + how,
     )
 
 

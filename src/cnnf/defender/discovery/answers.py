@@ -123,6 +123,15 @@ class _Network(_Struct):
     options: dict[str, str] | None = None
 
 
+class _Member(_Struct):
+    ipv4: str = msgspec.field(default="", name="IPv4Address")
+    ipv6: str = msgspec.field(default="", name="IPv6Address")
+
+
+class _InspectedNetwork(_Struct):
+    containers: dict[str, _Member | None] | None = None
+
+
 class _Actor(_Struct):
     id: str = msgspec.field(default="", name="ID")
     attributes: dict[str, str] | None = None
@@ -232,6 +241,15 @@ def networks_from(data: bytes) -> tuple[ContainerNetwork, ...]:
         for answer in answers[: limits.NETWORKS_MAX]
         if answer.driver not in ("null", "host")
     )
+
+
+def addresses_in_network(data: bytes, container: str) -> tuple[str, ...]:
+    """A container's addresses by `GET /networks/ID`; none when it is not in there. Raises
+    BadAnswer."""
+    answer: _InspectedNetwork = decode(data, _InspectedNetwork, "network")
+    place = (answer.containers or {}).get(container)
+    texts = (place.ipv4, place.ipv6) if place is not None else ()
+    return _addresses(tuple(text.partition("/")[0] for text in texts))
 
 
 def podman_networks_from(data: bytes) -> tuple[ContainerNetwork, ...]:

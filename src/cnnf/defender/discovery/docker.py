@@ -25,6 +25,7 @@ from cnnf.defender.core.containers import (
     Change,
     Container,
     ContainerChanged,
+    ContainerExpected,
     ContainerGone,
     ContainerNetwork,
     EngineHealth,
@@ -37,11 +38,13 @@ from cnnf.defender.discovery.answers import (
     InspectedContainer,
     InspectedImage,
     ListedContainer,
+    addresses_in_network,
     container_from,
     decode,
     networks_from,
     podman_networks_from,
 )
+from cnnf.defender.discovery.arrivals import Arrivals
 from cnnf.defender.discovery.engine import Engine
 from cnnf.defender.discovery.errors import BadAnswer, EngineError, EngineUnreachable
 from cnnf.defender.discovery.lines import LineSplitter
@@ -69,6 +72,16 @@ _FILTERS = json.dumps(
 _log = structlog.get_logger(__name__)
 
 
+class _Question:
+    """A container is being asked about. Has something happened to it since, and when did it end?"""
+
+    __slots__ = ("again", "ended_ms")
+
+    def __init__(self) -> None:
+        self.again = False
+        self.ended_ms = 0
+
+
 class DockerDiscovery:
     """Follows one engine until cancelled; calls `on_change` from its own event loop."""
 
@@ -78,8 +91,9 @@ class DockerDiscovery:
         self._known: dict[str, Container] = {}
         self._networks: tuple[ContainerNetwork, ...] = ()
         self._images: OrderedDict[str, InspectedImage] = OrderedDict()
-        #: When containers joined networks, ms, by the ids of both.
-        self._joined: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self.arrivals = Arrivals()
+        #: Containers of which no more than an address has been told.
+        self._expected: set[str] = set()
         self._health = EngineHealth()
         #: Where the event stream is resumed, ns; a second early, events may be doubled.
         self._since_ns = 0
@@ -112,6 +126,9 @@ class DockerDiscovery:
 
     def replace(self, containers: list[Container], networks: tuple[ContainerNetwork, ...]) -> None:
         """Everything was listed."""
+        self._expected -= {container.id for container in containers}
+        for container_id in sorted(self._expected):
+            self.gone(container_id, time.time_ns() // 1_000_000)
         self._known = {container.id: container for container in containers}
         self._networks = networks
         self._on_change(Snapshot(containers=tuple(containers), networks=networks))
@@ -124,11 +141,33 @@ class DockerDiscovery:
             self.report(_too_many())
             return
         self._known[container.id] = container
+        self._expected.discard(container.id)
         self._on_change(ContainerChanged(container=container))
 
+    def expected(self, container_id: str, network_id: str, addresses: tuple[str, ...]) -> None:
+        """A container that is about to start has these addresses in a network."""
+        since = self.arrivals.placed(container_id, network_id, addresses)
+        known = container_id in self._known or len(self._expected) >= limits.CONTAINERS_MAX
+        if since and addresses and not known:
+            self._expected.add(container_id)
+            self._on_change(ContainerExpected(id=container_id, addresses=addresses, since=since))
+
+    def ended(self, container_id: str, at_ms: int) -> None:
+        """A container does not run; it may have, and ended before it could be asked about."""
+        if container_id not in self._known:
+            lived = self.arrivals.as_it_ran(container_id)
+            if lived is not None:
+                self.changed(lived)
+        self.gone(container_id, at_ms)
+        self.arrivals.over(container_id)
+
     def gone(self, container_id: str, at_ms: int) -> None:
-        """A container does not run any more."""
-        if self._known.pop(container_id, None) is not None:
+        """A container does not run any more, or will not."""
+        known = self._known.pop(container_id, None) is not None
+        if known:
+            self.arrivals.over(container_id)
+        if known or container_id in self._expected:
+            self._expected.discard(container_id)
             self._on_change(ContainerGone(id=container_id, at=at_ms))
 
     def networks_changed(self, networks: tuple[ContainerNetwork, ...]) -> None:
@@ -155,25 +194,6 @@ class DockerDiscovery:
         # hide what comes.
         self._since_ns = max(self._since_ns, min(event.time_ns, time.time_ns()))
 
-    def joined(self, container_id: str, network_id: str, at_ms: int) -> None:
-        """A container was given its place in a network, from which it may send from now on."""
-        self._joined[container_id, network_id] = at_ms
-        self._joined.move_to_end((container_id, network_id))
-        if len(self._joined) > limits.JOINED_MAX:
-            self._joined.popitem(last=False)
-
-    def left(self, container_id: str, network_id: str) -> None:
-        """A container has no place in that network any more."""
-        self._joined.pop((container_id, network_id), None)
-
-    def dated(self, container: Container) -> Container:
-        """The container, with the times at which it joined its networks."""
-        places = tuple(
-            msgspec.structs.replace(place, since=self._joined.get((container.id, place.network), 0))
-            for place in container.attachments
-        )
-        return msgspec.structs.replace(container, attachments=places)
-
     def image(self, image_id: str) -> InspectedImage | None:
         """What is known of an image."""
         return self._images.get(image_id)
@@ -194,8 +214,8 @@ class _Session:
         self._inbox: asyncio.Queue[Event | EngineError] = asyncio.Queue(limits.EVENTS_PENDING_MAX)
         self._failure: EngineError | None = None
         self._missed = False
-        #: Containers being asked about; True when something happened since the question.
-        self._asking: dict[str, bool] = {}
+        #: Containers being asked about.
+        self._asking: dict[str, _Question] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(limits.REQUESTS_MAX)
         self._ignored: set[str] = set()
@@ -295,49 +315,94 @@ class _Session:
         elif event.type == "network":
             if event.action in ("create", "destroy", "remove"):
                 self._owner.networks_changed(await self._networks())
-            elif event.action == "connect":
-                self._owner.joined(container, event.actor.id, event.time_ns // 1_000_000)
-            elif event.action == "disconnect":
-                self._owner.left(container, event.actor.id)
-            # While a container starts it is locked and would be answered about only afterwards;
-            # its `start` comes then.
-            if container and self._owner.known(container) is not None:
-                self._ask(container)
+            if container:
+                self._move(container, event)
         elif event.action in _GONE_ON:
-            self._owner.gone(container, event.time_ns // 1_000_000)
+            ended_ms = event.time_ns // 1_000_000
+            self._owner.gone(container, ended_ms)
             self._ignored.discard(container)
-            if container in self._asking:
-                self._asking[container] = True
+            question = self._asking.get(container)
+            if question is not None:
+                question.again = True
+                question.ended_ms = question.ended_ms or ended_ms
+            elif event.action == "destroy":
+                self._owner.arrivals.removed(container)
         elif container:
             if self._engine.is_podman and event.action == "start":
                 # It may be the first on a network of which nothing was told.
                 self._owner.networks_changed(await self._networks())
+            if event.action == "start" and container in self._asking:
+                # What is answered about this life must not end with the one before.
+                self._asking[container].ended_ms = 0
+            self._ask(container)
+
+    def _move(self, container: str, event: Event) -> None:
+        """A container has got a place in a network, or left it."""
+        network, at_ms = event.actor.id, event.time_ns // 1_000_000
+        known = self._owner.known(container) is not None
+        if event.action == "connect":
+            self._owner.arrivals.joined(container, network, at_ms)
+            # While a container starts it is locked and would be answered about only afterwards;
+            # its `start` comes then.
+            if not known:
+                self._spawn(self._expect(container, network))
+        elif event.action == "disconnect":
+            self._owner.arrivals.left(container, network)
+            if not known:
+                self._owner.gone(container, at_ms)
+        if known:
             self._ask(container)
 
     def _ask(self, container: str) -> None:
         if container in self._asking:
-            self._asking[container] = True
+            self._asking[container].again = True
             return
-        self._asking[container] = False
+        self._asking[container] = _Question()
         self._spawn(self._refresh(container))
+
+    async def _expect(self, container_id: str, network_id: str) -> None:
+        """Somebody joins a network and is about to start: the network tells its address before."""
+        try:
+            async with self._slots:
+                body = await self._engine.get(f"/networks/{network_id}", limits.LIST_BYTES_MAX)
+            addresses = addresses_in_network(body, container_id)
+        except BadAnswer:
+            return
+        except EngineError as error:
+            self._fail(error)
+            return
+        self._owner.expected(container_id, network_id, addresses)
 
     async def _refresh(self, container_id: str) -> None:
         """Ask about a container until nothing has happened to it since the question."""
+        question = self._asking[container_id]
         try:
             while True:
-                self._asking[container_id] = False
-                container = await self._inspect(container_id)
-                if self._asking[container_id]:
-                    continue
-                if container is not None and container.state in LIVE_STATES:
-                    self._owner.changed(container)
-                else:
-                    self._owner.gone(container_id, time.time_ns() // 1_000_000)
-                return
+                question.again = False
+                self._take_answer(container_id, await self._inspect(container_id), question)
+                if not question.again:
+                    return
         except EngineError as error:
             self._fail(error)
         finally:
             del self._asking[container_id]
+
+    def _take_answer(
+        self, container_id: str, container: Container | None, question: _Question
+    ) -> None:
+        ended_ms = question.ended_ms or time.time_ns() // 1_000_000
+        if container is not None and container.state in LIVE_STATES:
+            self._owner.changed(container)
+            # It was when this was said, and is no longer.
+            if question.ended_ms > container.started_at:
+                self._owner.gone(container_id, ended_ms)
+            return
+        if container is not None:
+            self._owner.arrivals.described(container)
+        if container is None or container.state != "created":
+            self._owner.ended(container_id, ended_ms)
+        elif self._owner.known(container_id) is not None:
+            self._owner.gone(container_id, ended_ms)
 
     async def _list_all(self) -> None:
         networks = await self._networks()
@@ -389,11 +454,7 @@ class _Session:
         """The container, or None when it is gone or cannot be understood (which is reported)."""
         async with self._slots:
             try:
-                path = f"/containers/{container_id}/json"
-                body = await self._engine.get(path, limits.INSPECT_BYTES_MAX)
-                answer: InspectedContainer = decode(body, InspectedContainer, "container")
-                container = container_from(answer, await self._image(answer.image))
-                container = self._owner.dated(container)
+                container = await self._question(container_id)
             except BadAnswer as error:
                 if error.status != 404:
                     self._ignored.add(container_id)
@@ -402,6 +463,12 @@ class _Session:
                 return None
         self._ignored.discard(container_id)
         return container
+
+    async def _question(self, container_id: str) -> Container:
+        body = await self._engine.get(f"/containers/{container_id}/json", limits.INSPECT_BYTES_MAX)
+        answer: InspectedContainer = decode(body, InspectedContainer, "container")
+        container = container_from(answer, await self._image(answer.image))
+        return self._owner.arrivals.dated(container)
 
     async def _image(self, image_id: str) -> InspectedImage | None:
         """The image's names; None when the engine does not know it any more."""

@@ -26,9 +26,13 @@ NETWORKS_MAX = 1_000
 ATTACHMENTS_MAX = 64
 PUBLISHED_MAX = 1_024
 
-#: Times at which containers joined networks, kept until they leave: two networks for each container
-#: that is followed. Beyond it the oldest are forgotten, and the container's start is taken instead.
+#: Containers of which it is kept when they joined which networks, twice as many as are followed.
+#: Beyond it the oldest are forgotten, and the container's start is taken instead.
 JOINED_MAX = 10_000
+
+#: Containers that do not run of which it is kept what was said of them, ~2 kB each: those that will
+#: start, and those that have just ended.
+DESCRIBED_MAX = 2_000
 
 #: Names of images kept, by image id.
 IMAGES_MAX = 2_048

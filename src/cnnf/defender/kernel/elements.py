@@ -11,19 +11,27 @@ from functools import partial
 from cnnf.defender.core.limits import DUMP_TRIES_MAX
 from cnnf.defender.kernel.sockets import NetlinkSocket
 from cnnf.defender.netlink import nftset
-from cnnf.defender.netlink.errors import Interrupted
 from cnnf.defender.netlink.nftset import Element
 
 
 def read(netlink: NetlinkSocket, table: str, name: str) -> list[Element]:
     """Every element of a set of an inet table, each once. Those added meanwhile may be missing.
 
-    Raises KernelRefused (ENOENT: no such set), Interrupted when the set grew in every try, OSError.
+    A set that grows in every try is read so often that its table cannot have been doubled in each:
+    between what fits one datagram and the largest set lie fewer doublings than there are tries. An
+    element that was there at first is then in one of them.
+
+    Raises KernelRefused (ENOENT: no such set), Interrupted when others' changes broke off every
+    try, OSError.
     """
     subject = f"reading set {name}"
+    together: dict[bytes, Element] = {}
     for _ in range(DUMP_TRIES_MAX):
         payloads = netlink.whole(subject, partial(nftset.dump, table=table, name=name))
         found = [one for payload in payloads for one in nftset.decode_elements(payload)]
-        if len({one.key for one in found}) == len(found):
+        once = {one.key: one for one in found}
+        if len(once) == len(found):
             return found
-    raise Interrupted(f"{subject}: it grew while it was read")
+        # The later reading counts: its counters are the newer ones.
+        together |= once
+    return list(together.values())

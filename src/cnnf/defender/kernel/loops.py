@@ -94,7 +94,7 @@ class Loops:
         self._heard: set[asyncio.Event] = set()
         self._shared: dict[int, tuple[Room, int]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._totals = [0, 0, 0, 0]
+        self._totals = [0, 0, 0, 0, 0]
 
     def start(self, generation: int) -> None:
         """Start every loop; each is kept running until `stop`."""
@@ -177,8 +177,8 @@ class Loops:
         return all(loop.confirmed >= number for loop in self._loops if loop.process is not None)
 
     @property
-    def totals(self) -> tuple[int, int, int, int]:
-        """Packets answered, undecodable, unaccounted and dropped, over all restarts."""
+    def totals(self) -> tuple[int, int, int, int, int]:
+        """Packets answered, undecodable, unaccounted, dropped and delayed, over all restarts."""
         now = [loop.last for loop in self._loops if loop.last is not None]
         answered = sum(_answered(loop) for loop in self._loops)
         return (
@@ -186,6 +186,7 @@ class Loops:
             self._totals[1] + sum(report.undecodable for report in now),
             self._totals[2] + sum(report.unaccounted for report in now),
             self._totals[3] + sum(report.dropped for report in now),
+            self._totals[4] + sum(report.delayed for report in now),
         )
 
     @property
@@ -314,6 +315,7 @@ class Loops:
             self._totals[1] += loop.last.undecodable
             self._totals[2] += loop.last.unaccounted
             self._totals[3] += loop.last.dropped
+            self._totals[4] += loop.last.delayed
             loop.last = None
 
 

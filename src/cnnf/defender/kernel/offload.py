@@ -1,7 +1,8 @@
 """Keeps the kernel's plan: what is in force, generation after generation, and that it stays so.
 
 Every change goes through one lock, so that a switch is never overtaken by another. The rules come
-before the loops on the way in, and go before them on the way out.
+before the loops on the way in, and go before them on the way out. Reading what was counted has a
+lock of its own: with 100,000 flows it takes seconds, and a change does not wait for it.
 """
 
 import asyncio
@@ -33,11 +34,14 @@ class Offload:
         self._plan = plan
         self._confirm = confirm
         self._lock = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._meter = Meter()
         self._unread = False
         self._installed = False
         #: The rules as we put them there; None when they could not be listed then.
         self._standing: dict[str, tuple[int, ...]] | None = None
+        #: When the generation in force was put there, ms: the one before counts nothing after it.
+        self.in_force_ms = 0
         #: Processor time that the last reading took.
         self.reading_seconds = 0.0
 
@@ -68,6 +72,7 @@ class Offload:
                 before, **{**changes, "generation": before.generation + 1}
             )
             await self._put_in_force(plan)
+            self.in_force_ms = time.time_ns() // 1_000_000
             self._plan = plan
             await asyncio.to_thread(self._note_rules)
             self._unread = True
@@ -79,7 +84,7 @@ class Offload:
 
         Raises CountsUnreadError, and then it can be tried again.
         """
-        async with self._lock:
+        async with self._reading:
             if not self._unread:
                 return None
             generation = self._plan.generation - 1
@@ -89,14 +94,21 @@ class Offload:
             self._unread = False
             return counted
 
-    async def count(self, *, asked: bool) -> list[Tally]:
-        """What the generation in force has counted since the last time. Raises as `collect`."""
-        async with self._lock:
-            return await self._measure(self._plan.generation, asked=asked)
+    async def count(self, *, asked: bool) -> list[Tally] | None:
+        """What the generation in force has counted since the last time; None when another was put
+        in force before it could be read: then `collect` has it all.
+
+        Raises as `collect`.
+        """
+        generation = self._plan.generation
+        async with self._reading:
+            if generation != self._plan.generation:
+                return None
+            return await self._measure(generation, asked=asked)
 
     async def restore(self) -> bool:
         """Put back what somebody has taken out or added; True when that was so. Raises as above."""
-        async with self._lock:
+        async with self._lock, self._reading:
             if not self._installed or await asyncio.to_thread(self._is_whole):
                 return False
             self._meter, self._unread = Meter(), False

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnf.defender.core.addressbook import AddressBook, Published
+from cnnf.defender.core.addressbook import AddressBook, Published, Tenants
 from cnnf.defender.core.containers import Container, ContainerNetwork
 from cnnf.defender.core.limits import (
     ADDRESS_LINGER_MS,
@@ -134,6 +134,48 @@ def test_news_in_the_wrong_order_names_nobody_wrong() -> None:
     book.put(container("cart", ONE, started_at=T - 500), T + 20)
     assert owner(book, T - 600) == ""
     assert owner(book, T - START_LEAD_MS - 1) == "cart"
+
+
+def test_who_is_expected_has_the_address_and_no_name_yet() -> None:
+    book = AddressBook()
+    book.put(container("cart", ONE, started_at=T), T)
+    book.expect("orders", [packed(ONE)], T + 5_000)
+    # Its predecessor's end has not been told, and it may have been there all the while.
+    assert owner(book, T + 4_999) == "cart"
+    assert book.tenants(packed(ONE), T + 4_000, T + 6_000).disputed
+    assert book.tenants(packed(ONE), T + 5_001, T + 6_000) == Tenants(expected=True)
+    assert packed(ONE) not in book.behind()
+    book.put(container("orders", ONE, started_at=T + 5_300, since=T + 5_000), T + 5_400)
+    assert owner(book, T + 5_001, until_ms=T + 6_000) == "orders"
+    assert not book.give_up("orders", T + 7_000)
+    assert owner(book, T + 8_000) == "orders"
+
+
+def test_who_was_expected_may_be_told_of_after_its_end() -> None:
+    book = AddressBook()
+    book.expect("job", [packed(ONE)], T)
+    assert book.give_up("job", T + 300)
+    assert not book.give_up("job", T + 400)
+    book.expect("orders", [packed(ONE)], T + 500)
+    assert book.tenants(packed(ONE), T + 100, T + 310) == Tenants(until=T + 300, expected=True)
+    book.put(container("job", ONE, started_at=T, since=T), T + 600)
+    book.remove("job", T + 300)
+    assert owner(book, T + 100, until_ms=T + 310) == "job"
+    assert owner(book, T + 600) == ""
+    book.put(container("orders", ONE, started_at=T + 700, since=T + 500), T + 800)
+    assert owner(book, T + 600) == "orders"
+    assert owner(book, T + 900) == "orders"
+
+
+def test_who_was_expected_and_never_told_of_leaves_nobody_a_name() -> None:
+    book = AddressBook()
+    book.put(container("cart", ONE, started_at=T), T)
+    book.remove("cart", T + 1_000)
+    book.expect("job", [packed(ONE)], T + 1_200)
+    book.give_up("job", T + 1_500)
+    assert owner(book, T + 500, until_ms=T + 1_100) == "cart"
+    assert owner(book, T + 500, until_ms=T + 1_300) == ""
+    assert owner(book, T + 1_300) == ""
 
 
 def test_those_who_share_a_namespace_share_its_addresses() -> None:
@@ -302,6 +344,10 @@ def worlds(draw: st.DrawFn) -> World:
         said = draw(st.sampled_from((0, joined, max(joined + late, started + 1))))
         said = said if said - joined <= JOIN_LEAD_MS else joined
         made = container(name, ONE, started_at=started, since=said)
+        if draw(st.booleans()):
+            # Its network tells of it before it can be asked about.
+            expected = draw(st.integers(joined, told))
+            news.append((expected, number, partial(_expect, name, joined)))
         news.append((told, number, partial(_put, made, told)))
         news.append((noticed, number, partial(_remove, name, noticed, alive)))
         had.append((name, joined, ended))
@@ -310,6 +356,10 @@ def worlds(draw: st.DrawFn) -> World:
     for _, _, happen in sorted(news, key=lambda one: one[:2]):
         happen(book)
     return World(had, book)
+
+
+def _expect(name: str, joined_ms: int, book: AddressBook) -> None:
+    book.expect(name, [packed(ONE)], joined_ms)
 
 
 def _put(made: Container, now_ms: int, book: AddressBook) -> None:

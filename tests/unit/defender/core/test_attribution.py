@@ -19,7 +19,7 @@ from cnnf.defender.core.attribution import (
     is_visible,
     plain,
 )
-from cnnf.defender.core.limits import LISTENER_WAIT_MS, NAME_WAIT_MS
+from cnnf.defender.core.limits import EXPECTED_WAIT_MS, LISTENER_WAIT_MS, NAME_WAIT_MS
 from cnnf.defender.core.plan import Scopes
 from cnnf.protocol.messages import Endpoint, Process
 from tests.unit.defender.core.estate import SHOP, container, packed
@@ -184,6 +184,18 @@ def test_ends_of_udp_are_named_and_none_is_guessed(case: Case, around: Surroundi
     )
 
 
+def test_who_is_expected_is_waited_for_longer(around: Surroundings) -> None:
+    around.book.expect("new", [packed(NEW)], T)
+    found = attribute(sighting(NEW, CART, 443), around)
+    assert isinstance(found, Unnamed)
+    assert found.wait_ms == EXPECTED_WAIT_MS
+    assert found.ends.source == Endpoint(address=NEW)
+    around.book.put(container("new", NEW, started_at=T, since=T), T + 600)
+    named = attribute(sighting(NEW, CART, 443), around)
+    assert isinstance(named, Ends)
+    assert named.source.instance == "new"
+
+
 def test_udp_to_an_unknown_container_waits_for_its_name_too(around: Surroundings) -> None:
     found = attribute(sighting(FRONT, NEW, 53, protocol="udp"), around)
     assert isinstance(found, Unnamed)
@@ -290,6 +302,22 @@ def test_listeners_prefer_the_exact_address_then_their_family() -> None:
     only_six = Listeners([Listener(packed("::"), 80, six, v6_only=True)])
     assert only_six.find(packed("127.0.0.1"), 80) is None
     assert only_six.find(packed("::1"), 80) is six
+
+
+def test_who_listens_tells_the_ports_that_others_reach() -> None:
+    one, other = (Owner(name, name, None) for name in ("one", "other"))
+    listeners = Listeners(
+        [
+            Listener(packed("0.0.0.0"), 80, one),
+            Listener(packed("::"), 81, one, v6_only=True),
+            Listener(packed("127.0.0.1"), 82, one),
+            Listener(packed("::1"), 83, one),
+            Listener(packed("0.0.0.0"), 84, one, "udp"),
+            Listener(packed(HOST), 85, other),
+            Listener(packed("0.0.0.0"), 86, Owner("", "sshd", None)),
+        ]
+    )
+    assert listeners.ports() == {"one": {80, 81}, "other": {85}}
 
 
 def test_a_place_that_services_share_is_nobodys() -> None:

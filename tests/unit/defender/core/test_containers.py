@@ -62,3 +62,12 @@ def test_an_instance_says_what_the_container_is() -> None:
     assert (instance.started_at, instance.stopped_at) == (1000, 2000)
     assert container.gateways == ("10.1.0.1",)
     assert container.networks == ("n1", "n2")
+
+
+def test_a_container_on_the_hosts_network_is_reached_where_it_listens() -> None:
+    published = (PublishedPort(host_address="0.0.0.0", host_port=80, port=8080),)
+    own = Container(id="ab" * 32, image="shop/web", published=published)
+    assert as_instance(own, listening={9200}).ports == [80]
+    hosts = Container(id="ab" * 32, image="shop/probe", host_network=True)
+    assert as_instance(hosts, listening={9200, 22}).ports == [22, 9200]
+    assert as_instance(hosts).ports == []

@@ -69,6 +69,10 @@ def test_marks() -> None:
     assert "mangle X0: sets 0x400" in many.detail
     assert "and 6 more" in many.detail
     assert ADVICE["mark-written"] in many.mend
+    assert "--mark-mask" in many.mend
+    unread = check_marks(0x3C00, [conflict("unread", "rules", "nft is not installed")])
+    assert (unread.state, unread.mend) == ("warn", ADVICE["unread"])
+    assert "nft is not installed" in unread.detail
 
 
 def test_bridges() -> None:

@@ -16,6 +16,7 @@ from cnnf.defender.discovery.answers import (
     InspectedContainer,
     InspectedImage,
     Version,
+    addresses_in_network,
     api_version,
     container_from,
     decode,
@@ -150,6 +151,17 @@ def test_networks() -> None:
     assert (lan.bridge, lan.driver) == ("", "macvlan")
     with pytest.raises(BadAnswer, match="no subnet"):
         networks_from(json.dumps([answer[1] | {"IPAM": {"Config": [{"Subnet": "x"}]}}]).encode())
+
+
+def test_a_network_tells_the_addresses_of_who_is_in_it() -> None:
+    place = {"Name": "web", "IPv4Address": "172.18.0.2/16", "IPv6Address": "fd00:18::2/64"}
+    answer = {"Id": "aa" * 32, "Containers": {ID: place, "ep-1": None}}
+    body = json.dumps(answer).encode()
+    assert addresses_in_network(body, ID) == ("172.18.0.2", "fd00:18::2")
+    assert addresses_in_network(body, "ep-1") == addresses_in_network(body, "other") == ()
+    assert addresses_in_network(b'{"Id": "aa", "Containers": null}', ID) == ()
+    with pytest.raises(BadAnswer):
+        addresses_in_network(b'{"Containers": []}', ID)
 
 
 def test_events_name_their_container() -> None:

@@ -1,0 +1,1 @@
+"""Kubernetes NetworkPolicies, to and from policies of ours: what decides alike, or is refused."""

@@ -1,0 +1,18 @@
+"""Which tests stay together where several run at a time."""
+
+from pathlib import Path
+
+import pytest
+
+_HERE = Path(__file__).parent
+#: What such a folder's tests share is dear to start, and lives as long as they run.
+_TOGETHER = frozenset({"browser", "docker", "estate"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test its group: its folder where much is shared, else its file."""
+    for item in items:
+        place = item.path.relative_to(_HERE)
+        folder = place.parts[0]
+        group = folder if folder in _TOGETHER else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
