@@ -198,8 +198,10 @@ class Judging:
         hold any more. What a name could still change was not remembered."""
         if not self._judgement.rules:
             return False
-        members = self._judgement.members(one for one in memberships if one.selected != NOTHING)
-        left = [(one.asker, one.address) for one in memberships if one.selected == NOTHING]
+        # What was told of the same end before is over.
+        last = {(one.asker, one.address): one for one in memberships}.values()
+        members = self._judgement.members(one for one in last if one.selected != NOTHING)
+        left = [(one.asker, one.address) for one in last if one.selected == NOTHING]
         self._tell(
             loops, Endpoints(classes=self._judgement.new_classes(), members=members, left=left)
         )

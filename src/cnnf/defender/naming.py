@@ -22,7 +22,6 @@ from cnnf.defender.core.attribution import is_loopback, plain
 from cnnf.defender.core.dns_exchanges import Exchanges
 from cnnf.defender.core.limits import (
     ADDRESSES_REMEMBERED_MAX,
-    ANSWER_HOLD_MS,
     DNS_COPY_BYTES,
     NAMES_LOOK_SECONDS,
     RESOLV_CONF_BYTES_MAX,
@@ -31,6 +30,7 @@ from cnnf.defender.core.marks import Marks
 from cnnf.defender.core.memberships import Membership
 from cnnf.defender.core.name_rules import NameRules
 from cnnf.defender.core.names import HOST, Learned, Names
+from cnnf.defender.held_answers import HeldAnswers
 from cnnf.defender.kernel import table
 from cnnf.defender.kernel.answer_queue import AnswerQueue, Held
 from cnnf.defender.kernel.watch import Watch
@@ -60,10 +60,8 @@ class Naming:
         self._stated: frozenset[bytes] = frozenset()
         self._resolvers: frozenset[bytes] = frozenset()
         self._rules = NameRules()
-        self._tell: Callable[[list[Membership]], None] = _nobody
-        self._heard: Callable[[float], Awaitable[bool]] | None = None
         self._queue: AnswerQueue | None = None
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._held: HeldAnswers | None = None
         #: Who has an address, and who had an asker's when that was last looked at.
         self._present: dict[bytes, frozenset[str]] = {}
         self._owners: dict[bytes, frozenset[str]] = {}
@@ -71,7 +69,7 @@ class Naming:
         self._kin: dict[bytes, tuple[bytes, ...]] = {}
         self._expired_ms = _now_ms()
         self._overflows = 0
-        self._told = (0, 0, 0)
+        self._told = (0, 0, 0, 0)
 
     def hold_answers(
         self,
@@ -86,9 +84,9 @@ class Naming:
     ) -> None:
         """Before the start: keep what rules go by, too. `tell` tells the packet loops, `heard` says
         when they know; answers of `stated` resolvers count, packed, beside the configured ones."""
-        self._rules, self._tell, self._heard = rules, tell, heard
-        self._stated = frozenset(stated)
+        self._rules, self._stated = rules, frozenset(stated)
         self._queue = AnswerQueue(queue, marks, self._take_held, fail_closed=fail_closed)
+        self._held = HeldAnswers(tell, heard, self._queue.release)
 
     def start(self) -> None:
         """Begin to read. Raises KernelRefused, KernelError, OSError."""
@@ -99,8 +97,8 @@ class Naming:
 
     def stop(self) -> None:
         """Stop reading; what waits goes."""
-        for task in self._releasing:
-            task.cancel()
+        if self._held is not None:
+            self._held.stop()
         if self._queue is not None:
             self._queue.stop()
         self._watch.stop()
@@ -170,8 +168,11 @@ class Naming:
         own = address in self._host_addresses() or is_loopback(address)
         return HOST if own else address
 
-    def _take(self, packet: LoggedPacket | Held) -> bool:
-        """Learn what a packet says; True when the loops were told of it."""
+    def _take(self, packet: LoggedPacket) -> None:
+        self._told_of(self._learn(packet))
+
+    def _learn(self, packet: LoggedPacket | Held) -> list[Membership]:
+        """Take what a packet says; what the loops are to be told of it."""
         now_ms, told = _now_ms(), []
         for learned in self._exchanges.take(packet.hook, packet.payload, now_ms):
             self.names.learn(learned, now_ms)
@@ -180,8 +181,7 @@ class Naming:
             if learned.asker != HOST:
                 owners = self._present.get(learned.asker, frozenset())
                 self._owners.setdefault(learned.asker, owners)
-        self._told_of(told)
-        return bool(told)
+        return told
 
     def _counts(self, learned: Learned, hook: int) -> bool:
         """Is the server one that was configured, or a program of this host itself? What passes
@@ -191,32 +191,15 @@ class Naming:
         return own or server in self._resolvers
 
     def _told_of(self, memberships: list[Membership]) -> None:
-        if memberships:
-            self._tell(memberships)
+        if self._held is not None:
+            self._held.tell(memberships)
 
     def _take_held(self, packets: list[Held]) -> None:
         # What was asked was copied before, but may not be read yet.
         self._watch.drain()
-        told = [self._take(packet) for packet in packets]
-        ids = [packet.id for packet in packets]
-        # While one waits all do: the same answer may come twice.
-        if any(told) or self._releasing:
-            task = asyncio.create_task(self._release(ids))
-            self._releasing.add(task)
-            task.add_done_callback(self._releasing.discard)
-        else:
-            self._let_go(ids)
-
-    async def _release(self, ids: list[int]) -> None:
-        try:
-            if self._heard is not None:
-                await self._heard(ANSWER_HOLD_MS / 1_000)
-        finally:
-            self._let_go(ids)
-
-    def _let_go(self, ids: list[int]) -> None:
-        if self._queue is not None:
-            self._queue.release(ids)
+        told = [one for packet in packets for one in self._learn(packet)]
+        if self._held is not None:
+            self._held.hold([packet.id for packet in packets], told)
 
     def _overflowed(self) -> None:
         self._overflows += 1
@@ -227,7 +210,9 @@ class Naming:
             passed = (await asyncio.to_thread(table.counters)).get(dns_chains.COUNTER, 0)
         except (NetlinkError, OSError):
             passed = 0
-        figures = (self._exchanges.unreadable, passed, self._overflows)
+        hasty = self._held.hasty if self._held is not None else 0
+        hasty += self._queue.overdue if self._queue is not None else 0
+        figures = (self._exchanges.unreadable, passed, self._overflows, hasty)
         # A table that was made anew counts from 0.
         more = [max(0, now - before) for now, before in zip(figures, self._told, strict=True)]
         self._told = figures
@@ -238,8 +223,11 @@ class Naming:
             said.append(f"{more[1]} were more than are read in a second")
         if more[2]:
             said.append("the kernel copied more than could be read")
-        if said:
-            self._unread(f"packets of DNS gave no names: {'; '.join(said)}")
+        sentences = [f"packets of DNS gave no names: {'; '.join(said)}"] if said else []
+        if more[3]:
+            sentences.append(f"{more[3]} answers of DNS went on before the packet loops knew them")
+        if sentences:
+            self._unread(". ".join(sentences))
 
 
 def _kin(present: Mapping[bytes, frozenset[str]]) -> dict[bytes, tuple[bytes, ...]]:
@@ -256,10 +244,6 @@ def _kin(present: Mapping[bytes, frozenset[str]]) -> dict[bytes, tuple[bytes, ..
 @lru_cache(ADDRESSES_REMEMBERED_MAX)
 def _packed(address: str) -> bytes:
     return plain(ip_address(address).packed)
-
-
-def _nobody(_: list[Membership]) -> None:
-    """No loops are told."""
 
 
 def _now_ms() -> int:

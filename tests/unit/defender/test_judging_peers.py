@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from cnnf.defender.core.addressbook import AddressBook
@@ -72,10 +73,7 @@ class OneLoop:
         self.orders += 1
         told = decode_order(data)
         assert isinstance(told, Endpoints)
-        self.judge.change(
-            told.classes, told.put, told.drop, told.listeners, told.host_addresses, told.peers,
-            told.gone,
-        )  # fmt: skip
+        self.judge.change(*msgspec.structs.astuple(told))
 
     def prepare(self, tables: Tables) -> None:
         """As `Loops.prepare`."""
@@ -210,11 +208,13 @@ def test_pieces_are_the_whole() -> None:
         host_addresses=[],
         peers=[(bytes([10, 2, *number.to_bytes(2)]), 80, 6, [1]) for number in range(2_000)],
         gone=[(bytes([10, 3, *number.to_bytes(2)]), 0, 0) for number in range(2_000)],
+        members=[(bytes(16), bytes([10, 4, *number.to_bytes(2)]), 1) for number in range(2_000)],
+        left=[(b"", bytes([10, 5, *number.to_bytes(2)])) for number in range(2_000)],
     )
     pieces = list(in_pieces(order))
     assert all(len(encode(piece)) <= ORDER_PIECE_BYTES for piece in pieces)
     assert len(pieces) > 5
-    for name in ("classes", "put", "drop", "peers", "gone"):
+    for name in ("classes", "put", "drop", "peers", "gone", "members", "left"):
         joined = [entry for piece in pieces for entry in getattr(piece, name)]
         assert joined == getattr(order, name)
     replaced = [(one.listeners, one.host_addresses) for one in pieces if one.listeners is not None]

@@ -335,6 +335,18 @@ COVERAGE_BUCKETS_MAX = 256
 #: be as dear as can be take 0.8 ms, so then most of one, of what others leave. Beyond the bound
 #: they pass without being read, are counted, and what they say gives no name.
 DNS_PACKETS_PER_SECOND = 2_000
+#: Of those, a container's own, both ways: 250 exchanges, where a busy one makes ten. One that asks
+#: without end leaves three quarters to the others. For how many that is kept, ~200 bytes each, and
+#: how long: of further ones only the sum is bounded.
+DNS_PACKETS_PER_ASKER = 500
+DNS_ASKERS_MAX = 16_384
+DNS_ASKER_SECONDS = 10
+#: Of those, a container's own, both ways: 250 exchanges, where a busy one makes ten. One that asks
+#: without end leaves three quarters to the others. For how many that is kept, ~200 bytes each, and
+#: how long: of further ones only the sum is bounded.
+DNS_PACKETS_PER_ASKER = 500
+DNS_ASKERS_MAX = 16_384
+DNS_ASKER_SECONDS = 10
 #: Bytes of each that are copied: 4,096 of EDNS and all headers before them.
 DNS_COPY_BYTES = 4_352
 #: Bytes of one message over TCP; a longer one, and all that follows it there, is not read.

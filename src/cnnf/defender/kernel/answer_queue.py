@@ -56,6 +56,8 @@ class AnswerQueue:
         self._lock = threading.Lock()
         #: The mark of each packet that waits and when it goes at the latest; the oldest first.
         self._held: dict[int, tuple[int, float]] = {}
+        #: Packets that went because they had waited as long as they may.
+        self.overdue = 0
 
     def start(self) -> None:
         """Begin to read. Raises QueueTaken, NotPermitted, KernelError."""
@@ -84,17 +86,21 @@ class AnswerQueue:
         self._socket.close()
         self._socket = None
 
-    def release(self, ids: Iterable[int]) -> None:
-        """Let these go on; those that have gone already are nobody's loss."""
+    def release(self, ids: Iterable[int]) -> int:
+        """Let these go on, and tell how many still waited; those that have gone already are
+        nobody's loss."""
+        count = 0
         for number in ids:
             with self._lock:
                 mark, _ = self._held.pop(number, (None, 0.0))
             if mark is None or self._socket is None:
                 continue
+            count += 1
             mark = self._marks.verdict(mark, remember=False, generation=0)
             # It may have gone with its device.
             with contextlib.suppress(OSError):
                 self._socket.send(nfqueue.verdict(self._queue, number, nfqueue.NF_REPEAT, mark))
+        return count
 
     def _work(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, end: socket.socket
@@ -112,7 +118,7 @@ class AnswerQueue:
                 # The event loop may have ended before us.
                 with contextlib.suppress(RuntimeError):
                     loop.call_soon_threadsafe(self._on_held, found)
-            self.release(self._due())
+            self.overdue += self.release(self._due())
 
     def _until_ms(self) -> int | None:
         with self._lock:

@@ -22,6 +22,8 @@ _BATCH_PACKETS_MAX = 32
 _BATCH_TIMEOUT_MS = 100
 #: Batches read in one go before other work gets its turn.
 _READS_MAX = 32
+#: Turns of it that somebody waits for: as many batches as DNS may bring in a quarter of a second.
+_TURNS_MAX = 16
 
 
 class Watch:
@@ -66,9 +68,10 @@ class Watch:
             self._socket = None
 
     def drain(self) -> None:
-        """Read all that was copied until now."""
-        while self._read():
-            pass
+        """Read what was copied until now; not for ever, where more comes than can be read."""
+        for _ in range(_TURNS_MAX):
+            if not self._read():
+                return
 
     def _read(self) -> bool:
         """Read some; False when there is no more."""
