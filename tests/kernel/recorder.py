@@ -37,6 +37,7 @@ from cnnf.defender.kernel.offload import Offload
 from cnnf.defender.kernel.programs import was_ours
 from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
 from cnnf.defender.local_services import LocalServices
+from cnnf.defender.lookout import Lookout
 from cnnf.defender.naming import Naming
 from cnnf.defender.observer import Observer
 from cnnf.defender.sharing import Sharing
@@ -254,6 +255,14 @@ class Recorder:
     async def do_waited(self) -> object:
         """How long an answer has waited at most, ms, and how often loops were told of names."""
         return [self.waited_s * 1_000, self.told]
+
+    async def do_conflicts(self) -> object:
+        """What of others is in our way, as the daemon looks for it."""
+        lookout = Lookout(
+            self.book, self.conditions.__setitem__, lambda code: self.conditions.pop(code, None)
+        )
+        await lookout.look_for_conflicts(self.offload.plan, self.loops.pids)
+        return list(self.conditions.values())
 
     async def do_switch(self) -> object:
         """A new generation."""

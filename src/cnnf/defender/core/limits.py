@@ -378,9 +378,10 @@ NAME_LINGER_MS = 3_600_000
 
 #: Answers of DNS that wait until the loops know what they say; ~5 KB each with what the kernel
 #: keeps, 5 MB. Further ones pass (or are dropped, when failing closed). How long one waits at most:
-#: loops confirm within a few milliseconds, and who asks is patient for seconds.
+#: loops confirm within a few milliseconds, but on a machine with nothing to spare a flood has made
+#: answers wait 200; who asks is patient for seconds. At all that is read there is room for each.
 ANSWERS_HELD_MAX = 1_024
-ANSWER_HOLD_MS = 100
+ANSWER_HOLD_MS = 500
 #: How often it is looked which resolvers this host is configured with, and what names are over.
 NAMES_LOOK_SECONDS = 10.0
 #: Bytes of a resolv.conf that are read; resolvers themselves heed three of its servers.

@@ -69,6 +69,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     levels: int = CGROUP_LEVELS
     generation: int = 0
 
+    @property
+    def queues(self) -> range:
+        """The numbers of the queues that are ours: the loops', and the daemon's after them."""
+        count = self.queue_count + (self.answer_queue == self.queue_first + self.queue_count)
+        return range(self.queue_first, self.queue_first + count)
+
 
 def address_key(family: int) -> str:
     """A flow by its ends: 16 or 40 bytes, every part padded to four."""
