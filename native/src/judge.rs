@@ -390,13 +390,7 @@ impl Judge {
     }
 
     /// The classes of both ends' names: each has those that the other one was told.
-    fn names(
-        &self,
-        hook: u8,
-        source: Address,
-        destination: Address,
-        to_host: bool,
-    ) -> (u32, u32) {
+    fn names(&self, hook: u8, source: Address, destination: Address, to_host: bool) -> (u32, u32) {
         if self.members.is_empty() {
             return (NAMELESS, NAMELESS);
         }
@@ -505,13 +499,7 @@ impl Judge {
         for (effect, rules) in self.by_effect[list.0][list.1].iter().enumerate() {
             let maybe = first_of(
                 [rules, ports],
-                [
-                    &self.any.source,
-                    &from.source,
-                    &one_maybe.source,
-                    &calling.source,
-                    &named.source,
-                ],
+                [&self.any.source, &from.source, &one_maybe.source, &calling.source, &named.source],
                 [
                     &self.any.destination,
                     &to.destination,
