@@ -46,8 +46,11 @@ def start(engine: Engine) -> "subprocess.Popen[bytes]":
 
 
 def end(process: "subprocess.Popen[bytes]") -> int:
+    """End the demo; its exit code, and what it said where that isn't 0."""
     process.send_signal(signal.SIGINT)
-    _, _ = process.communicate(timeout=REMOVE_S)
+    _, said = process.communicate(timeout=REMOVE_S)
+    if process.returncode:
+        print(said.decode(errors="replace"))
     return process.returncode
 
 

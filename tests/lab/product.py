@@ -89,30 +89,32 @@ class Product:
         if self._process is not None:
             self.kill_all()
 
-    def family(self) -> list[int]:
-        """Its processes, children before parents' ends are known: all that descend from it."""
+    def family(self) -> dict[int, int]:
+        """Its processes, all that descend from it, each with its parent."""
         children: dict[int, list[int]] = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with suppress(OSError):
                     parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                     children.setdefault(parent, []).append(int(entry.name))
-        found, pending = [], [self.pid]
+        found, pending = {self.pid: 0}, [self.pid]
         while pending:
-            pid = pending.pop()
-            found.append(pid)
-            pending += children.get(pid, [])
+            parent = pending.pop()
+            found |= dict.fromkeys(children.get(parent, ()), parent)
+            pending += children.get(parent, [])
         return found
 
     def members(self, words: str) -> list[int]:
         """Those of its processes whose command line matches, a regular expression."""
+        family = self.family()
         found = []
-        for pid in self.family():
+        for pid in family:
             with suppress(OSError):
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
                 if re.search(words, command):
                     found.append(pid)
-        return found
+        # Whoever is about to become another program still has its parent's words.
+        return [pid for pid in found if family[pid] not in found]
 
     def get(self, path: str, **query: str) -> Any:
         """The API's answer, as the command line's account."""

@@ -74,6 +74,8 @@ _log = structlog.get_logger(__name__)
 #: Discovery's first answer is waited for so long, so that the first map has names.
 _DISCOVERY_SECONDS = 3.0
 _LOOPS_READY_SECONDS = 10.0
+#: No generation is older, and its end is counted in any case.
+_COUNT_PAUSE_MAX = GENERATION_SECONDS_MAX - COUNT_INTERVAL_SECONDS
 _TASK_RETRY_SECONDS = 1.0
 #: A tenth of the share of everything else, where there is not enough for all.
 _NICE = 10
@@ -272,7 +274,7 @@ class Defender:
             ("scopes", partial(follow, self._wanted_news, self._apply_wanted)),
             ("networks", partial(follow, self._residents.networks_news, self._use_networks)),
             ("addresses", partial(follow, self._address_news, self._use_addresses)),
-            ("owners", partial(self._residents.follow_owners, self._enforcer.renew)),
+            ("owners", partial(self._residents.follow_owners, self._enforcer.renew_for_others)),
             ("counts", self._count_for_ever),
             ("rules", self._keep_rules),
             ("coverage", lambda: self._lookout.watch_coverage(lambda: self._enforcer.scopes)),
@@ -382,9 +384,11 @@ class Defender:
             await self._health.read(self._offload.plan)
             self._observer.untold = self._health.untold
             self._book.forget_old(_now_ms())
-            # Not by the clock: on a busy machine waiting would make us wait longer still.
-            pause = self._offload.reading_seconds / COUNT_TIME_SHARE
-            await asyncio.sleep(min(max(COUNT_INTERVAL_SECONDS, pause), GENERATION_SECONDS_MAX))
+            # The longer the last reading took, the later the next; a new generation has its own.
+            waited = 0.0
+            while waited <= min(self._offload.reading_seconds / COUNT_TIME_SHARE, _COUNT_PAUSE_MAX):
+                await asyncio.sleep(COUNT_INTERVAL_SECONDS)
+                waited += COUNT_INTERVAL_SECONDS
 
     def _rules_changed(self, change: RulesetChange) -> None:
         self._changed_by = change.program

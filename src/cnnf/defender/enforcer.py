@@ -16,7 +16,7 @@ from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.conditions import Code
 from cnnf.defender.core.cutting import Living, decide, identities, parts
 from cnnf.defender.core.judge import Judge
-from cnnf.defender.core.limits import CGROUP_LEVELS
+from cnnf.defender.core.limits import CGROUP_LEVELS, COUNT_FIRST_SECONDS_MAX
 from cnnf.defender.core.plan import Place, Scopes
 from cnnf.defender.core.tables import PREVENT
 from cnnf.defender.core.tallies import Tally
@@ -66,7 +66,7 @@ class Enforcer:
         self._book = book
         self._observer = observer
         self._collecting: asyncio.Task[None] | None = None
-        self._counting: asyncio.Task[None] | None = None
+        self._counting: set[asyncio.Task[None]] = set()
         self._happened = happened
         self._raise = raise_
         self._clear = clear
@@ -121,9 +121,20 @@ class Enforcer:
                 await self._cut(settings)
 
     async def renew(self) -> None:
-        """A new generation of the same: who stands behind an address has changed, or it is time."""
+        """A new generation of the same: it is time for one."""
         async with self._changing:
             await self._switch_kindly()
+
+    async def renew_for_others(self) -> None:
+        """The same, since somebody else stands behind an address, or soon may.
+
+        What was counted by now is taken beside it: that is done in a few milliseconds, in which
+        nobody else can have got the address yet, while other rules take tens of them.
+        """
+        if self._offload.reading_seconds <= COUNT_FIRST_SECONDS_MAX:
+            await asyncio.gather(self.count(), self.renew())
+        else:
+            await self.renew()
 
     async def use_networks(self) -> None:
         """The container networks are others now."""
@@ -136,8 +147,10 @@ class Enforcer:
     async def count(self) -> None:
         """Take what the kernel has counted since the last time. A change does not wait for it."""
         # What was read is taken, also when whoever asked for it is stopped.
-        self._counting = asyncio.create_task(self._count())
-        await asyncio.shield(self._counting)
+        counting = asyncio.create_task(self._count())
+        self._counting.add(counting)
+        counting.add_done_callback(self._counting.discard)
+        await asyncio.shield(counting)
 
     async def _count(self) -> None:
         generation = self._offload.plan.generation
@@ -170,8 +183,8 @@ class Enforcer:
     async def end(self) -> None:
         """Ask nothing any more and take the last counts; the loops still answer what waits."""
         async with self._changing:
-            if self._counting is not None:
-                await asyncio.wait([self._counting])
+            if self._counting:
+                await asyncio.wait(self._counting)
             await self._switch(scopes=Scopes(), prevents=False, answers_held=False)
             await self._collect()
 

@@ -214,7 +214,7 @@ class Judging:
         return self._judgement.rules > 0
 
     def _outlives(self, change: Change) -> bool:
-        if change.before is None:
+        if change.before is None or change.forgotten:
             return False
         address = change.place[0]
         after = None if change.after is None else self._judgement.crowd(change.after, address)

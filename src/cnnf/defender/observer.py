@@ -8,15 +8,14 @@ worker thread; what is named goes to the flow table, what discovery has not name
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import NamedTuple
 
 import structlog
 
 from cnnf.defender.core.addressbook import AddressBook
-from cnnf.defender.core.answers import Asker, Awaited, Place
 from cnnf.defender.core.attribution import (
     Ends,
     Listeners,
@@ -32,14 +31,15 @@ from cnnf.defender.core.attribution import (
 )
 from cnnf.defender.core.existing import merge
 from cnnf.defender.core.flows import FlowTable
-from cnnf.defender.core.judgement import Cause
-from cnnf.defender.core.limits import DECISIONS_KEPT_MAX, LISTENER_WAIT_MS, PENDING_FLOWS_MAX
-from cnnf.defender.core.missed import Missed
-from cnnf.defender.core.observations import Report, Seen
+from cnnf.defender.core.limits import (
+    LISTENER_WAIT_MS,
+    PENDING_FLOWS_MAX,
+)
+from cnnf.defender.core.observations import Report
 from cnnf.defender.core.pace import pause
 from cnnf.defender.core.plan import Scopes
-from cnnf.defender.core.tables import UDP
-from cnnf.defender.core.tallies import FlowKey, Tally
+from cnnf.defender.core.reckoning import Reckoning
+from cnnf.defender.core.tallies import Tally
 from cnnf.defender.judging import Judging
 from cnnf.defender.kernel import addresses
 from cnnf.defender.kernel.cutting import survey
@@ -51,7 +51,7 @@ from cnnf.defender.netlink.inet_diag import TCP_ESTABLISHED
 from cnnf.defender.netlink.nflog import LoggedPacket
 from cnnf.defender.netlink.nfqueue import OUTPUT
 from cnnf.defender.netlink.packets import parse_segment
-from cnnf.protocol.messages import Instance, Protocol
+from cnnf.protocol.messages import Instance
 
 _log = structlog.get_logger(__name__)
 
@@ -96,9 +96,9 @@ class Observer:
         self._book = book
         self._services = services
         self._judging = judging
-        self._awaited = Awaited()
-        self._missed = Missed()
-        self._decisions: OrderedDict[FlowKey, _Decided] = OrderedDict()
+        self._reckoning = Reckoning(
+            self._is_own, lambda source: self.shared(source) is not None, self._put
+        )
         self._on_named = on_named
         self._on_service = on_service
         self._on_opened = on_opened
@@ -149,49 +149,8 @@ class Observer:
             if seen.source and seen.inode:
                 self._look_quickly(seen.cgroup, seen.inode)
             if seen.count:
-                self._put(self._sighting(report, seen))
-
-    def _sighting(self, report: Report, seen: Seen) -> Sighting:
-        cause = self._judging.cause(report, seen)
-        # A cgroup that names a service stands for all of its sockets.
-        own = seen.hook == OUTPUT
-        inode = seen.inode if own and seen.source else 0
-        source = b"" if own and seen.cgroup else seen.source
-        flow = FlowKey(source, seen.cgroup, seen.destination, seen.port, seen.protocol)
-        self._decide(flow, cause)
-        source = b"" if own else seen.source
-        self._missed.answered(flow._replace(source=source, cgroup=0), seen.count)
-        # Of other hosts and of containers only those that share an address have to be told apart.
-        if (own or seen.cgroup) and cause.effect != "prevent":
-            place = Place(seen.destination, seen.port, seen.protocol, source)
-            self._awaited.ask(place, Asker(seen.cgroup, inode), seen.count)
-        return Sighting(
-            source=seen.source,
-            cgroup=seen.cgroup,
-            inode=seen.inode,
-            destination=seen.destination,
-            port=seen.port,
-            protocol=_protocol(seen.protocol),
-            connections=seen.count,
-            effect=cause.effect,
-            cause=cause.cause,
-            first_seen=seen.first_seen,
-            last_seen=seen.last_seen,
-        )
-
-    def _decide(self, flow: FlowKey, cause: Cause) -> None:
-        """Keep what was decided, for what the kernel counts by itself afterwards."""
-        before = self._decisions.get(flow)
-        if cause.effect is None and before is None:
-            return
-        prevents = cause.effect == "prevent"
-        through, prevented = (before.through, before.prevented) if before else _UNDECIDED[:2]
-        self._decisions[flow] = _Decided(
-            through if prevents else cause, cause if prevents else prevented, prevents
-        )
-        self._decisions.move_to_end(flow)
-        if len(self._decisions) > DECISIONS_KEPT_MAX:
-            self._decisions.popitem(last=False)
+                cause = self._judging.cause(report, seen)
+                self._put(self._reckoning.seen(seen, cause))
 
     def take_logged(self, packet: LoggedPacket) -> None:
         """A SYN of the limited view; its socket is looked up at once, while it is connecting."""
@@ -224,7 +183,7 @@ class Observer:
     @property
     def misses(self) -> bool:
         """Has something been asked about that no loop tells of? Then `asked` is to be counted."""
-        return self.untold > self._missed.told
+        return self.untold > self._reckoning.missed
 
     async def take_tallies(
         self, tallies: list[Tally], since_ms: int, now_ms: int, *, final: bool
@@ -235,84 +194,15 @@ class Observer:
         named meanwhile.
         """
         async with self._taking:
-            # Attempts before answers: those who have asked are then known.
-            for tally in tallies:
-                if tally.flow.cgroup and tally.passed:
-                    asker = Asker(tally.flow.cgroup, 0)
-                    self._awaited.ask(_place(tally.flow), asker, tally.passed)
+            self._reckoning.begin(tallies)
             for at, tally in enumerate(tallies):
                 if not at % _BATCH_MAX:
                     await self._make_room()
-                self._take_tally(tally, since_ms, now_ms)
-            for flow, missing in self._missed.settle(self.untold, final=final):
-                self._count(flow, _DEFAULT, 0, since_ms, now_ms, {"connections": missing})
-
-    def _take_tally(self, tally: Tally, since_ms: int, now_ms: int) -> None:
-        flow = tally.flow
-        decided = self._decisions.get(flow, _UNDECIDED)
-        # By whose and on what ground: what came back is mostly told of with what went out.
-        told: dict[tuple[FlowKey, Cause, int], dict[str, int]] = {}
-        if tally.passed:
-            told[flow, decided.through, 0] = {"connections": tally.passed}
-        if tally.refused:
-            told.setdefault((flow, decided.prevented, 0), {})
-            figures = told[flow, decided.prevented, 0]
-            figures["connections"] = figures.get("connections", 0) + tally.refused
-        for figure, number in (("answered", tally.answered), ("refused", tally.reset)):
-            for whose, inode, share in self._askers(flow, number):
-                of = self._decisions.get(whose, _UNDECIDED)
-                if figure == "refused" and of.prevents:
-                    # Who is kept away from a place gets no reset from there: it is ours.
-                    continue
-                figures = told.setdefault((whose, of.through, inode), {})
-                figures[figure] = figures.get(figure, 0) + share
-        for (whose, cause, inode), figures in told.items():
-            self._count(whose, cause, inode, since_ms, now_ms, figures)
-        if tally.asked:
-            source = b"" if self._is_own(flow.source) else flow.source
-            self._missed.asked(flow._replace(source=source), tally.asked)
+                self._reckoning.take(tally, since_ms, now_ms)
+            self._reckoning.end(self.untold, since_ms, now_ms, final=final)
 
     def _is_own(self, source: bytes) -> bool:
         return plain(source) in self._host_addresses or is_loopback(plain(source))
-
-    def _askers(self, flow: FlowKey, answers: int) -> Iterator[tuple[FlowKey, int, int]]:
-        """Whose answers these are: flow, inode, how many."""
-        if not answers:
-            return
-        source = b"" if self._is_own(flow.source) else flow.source
-        shares = self._awaited.answer(_place(flow)._replace(source=source), answers)
-        for asker, share in shares:
-            if asker.cgroup:
-                yield flow._replace(source=source, cgroup=asker.cgroup), asker.inode, share
-            else:
-                yield flow, 0, share
-        if not shares:
-            yield flow, 0, answers
-
-    def _count(
-        self,
-        flow: FlowKey,
-        cause: Cause,
-        inode: int,
-        since_ms: int,
-        now_ms: int,
-        figures: dict[str, int],
-    ) -> None:
-        self._put(
-            Sighting(
-                source=flow.source,
-                cgroup=flow.cgroup,
-                inode=inode,
-                destination=flow.destination,
-                port=flow.port,
-                protocol=_protocol(flow.protocol),
-                effect=cause.effect,
-                cause=cause.cause,
-                first_seen=since_ms,
-                last_seen=now_ms,
-                **figures,
-            )
-        )
 
     def names_changed(self) -> None:
         """Discovery has news: what waits for a name may have one."""
@@ -331,6 +221,8 @@ class Observer:
     async def attribute_all(self, *, patient: bool = True) -> None:
         """Attribute everything that has arrived, and what waits where its time has come; all of it
         when there is no time left."""
+        if not patient:
+            self._reckoning.settle_early()
         while self._sightings:
             started = time.thread_time()
             await self._attribute_next()
@@ -420,6 +312,16 @@ class Observer:
         self._arrived.set()
 
     async def _attribute(self, batch: list[Sighting], *, wait: bool) -> None:
+        try:
+            owners = await self._look_up(batch)
+        except asyncio.CancelledError:
+            # Whoever takes over names them.
+            self._sightings.extendleft(reversed(batch))
+            raise
+        self._name(batch, owners, wait=wait)
+
+    async def _look_up(self, batch: list[Sighting]) -> dict[tuple[int, int], Owner]:
+        """Whose sockets these are."""
         keys = {(one.cgroup, one.inode) for one in batch if one.cgroup}
         owners: dict[tuple[int, int], Owner] = {}
         if keys:
@@ -431,6 +333,11 @@ class Observer:
                 await self._read_listeners()
             # An engine's forwarder may have come since the last reading, and have connected.
             owners |= self._services.still_unknown(owners)
+        return owners
+
+    def _name(
+        self, batch: list[Sighting], owners: dict[tuple[int, int], Owner], *, wait: bool
+    ) -> None:
         # An instance has to be told before or with its first flow, or the flow has no name.
         for instance in self._services.take_new(self.host_addresses):
             self._on_service(instance)
@@ -497,27 +404,6 @@ def _existing(pids: list[int]) -> list[Sighting]:
     return merge(rooms, found.tracked, _now_ms())
 
 
-def _protocol(number: int) -> Protocol:
-    return "udp" if number == UDP else "tcp"
-
-
-def _place(flow: FlowKey) -> Place:
-    return Place(flow.destination, flow.port, flow.protocol)
-
-
-_DEFAULT = Cause(None, "")
-
-
-class _Decided(NamedTuple):
-    """A flow's last decision to let it through, its last one not to, and which of them is newer:
-    after a change of the rules the kernel's counts of both are still to come."""
-
-    through: Cause
-    prevented: Cause
-    prevents: bool
-
-
-_UNDECIDED = _Decided(_DEFAULT, Cause("prevent", ""), prevents=False)
 #: Effects that a person is told of.
 _TOLD = frozenset({"alert", "prevent"})
 

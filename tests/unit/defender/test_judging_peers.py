@@ -143,6 +143,12 @@ def test_another_name_that_the_rules_do_not_tell_apart_is_no_news(
     assert not judging.tell_peers(loop, [Change(TO, NOBODY, other)])
 
 
+def test_what_was_forgotten_for_want_of_room_was_right(judging: Judging, loop: Any) -> None:
+    judging.tell_peers(loop, [Change(FROM, None, WEB)])
+    assert not judging.tell_peers(loop, [Change(FROM, WEB, None, forgotten=True)])
+    assert judging.tell_peers(loop, [Change(FROM, WEB, None)])
+
+
 def test_whole_tables_have_everything(judging: Judging, peers: Peers) -> None:
     peers.restore([Kept(TO, SHOP, 1), Kept(FROM, WEB, 1)])
     judge = Judge(judging.tables())

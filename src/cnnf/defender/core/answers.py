@@ -48,20 +48,23 @@ class Awaited:
             _, oldest = self._places.popitem(last=False)
             self._count -= len(oldest)
 
-    def answer(self, place: Place, answers: int) -> list[tuple[Asker, int]]:
-        """Who gets how many of the answers from there; nothing when nobody is known to have asked.
+    def answer(self, place: Place, answers: int) -> tuple[list[tuple[Asker, int]], int]:
+        """Who gets how many of the answers from there, and how many are left that nobody is known
+        to have asked for: word of the attempt may come later than its answer was counted.
 
-        Those who have asked more come first; what is more than was asked is the first one's.
+        Those who have asked more come first.
         """
-        askers = self._places.get(place)
-        if not askers:
-            return []
-        ordered = sorted(askers, key=lambda one: (-askers[one], one))
+        askers = self._places.get(place, {})
         shares = []
-        for asker in ordered:
+        for asker in sorted(askers, key=lambda one: (-askers[one], one)):
             share = min(askers[asker], answers)
             askers[asker] -= share
             answers -= share
-            shares.append(share)
-        shares[0] += answers
-        return [(one, share) for one, share in zip(ordered, shares, strict=True) if share]
+            if share:
+                shares.append((asker, share))
+        return shares, answers
+
+    def last_resort(self, place: Place) -> Asker | None:
+        """Whose they are if no word comes: of who asks there most, or nobody known's."""
+        askers = self._places.get(place, {})
+        return min(askers, key=lambda one: (-askers[one], one), default=None)

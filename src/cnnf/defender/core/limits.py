@@ -290,6 +290,10 @@ RECORD_BYTES_MAX = 1 << 20
 COUNT_INTERVAL_SECONDS = 2.0
 COUNT_TIME_SHARE = 0.04
 
+#: When a container goes, what it has connected is counted before the rules are renewed, unless the
+#: last reading took longer: then it comes too late to tell it from the next one's (10,000 flows).
+COUNT_FIRST_SECONDS_MAX = 0.1
+
 #: A generation's end at the latest: remembered flows are judged anew, and who connects is looked at
 #: again.
 GENERATION_SECONDS_MAX = 60.0

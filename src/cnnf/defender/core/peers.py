@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cnnf.defender.core.limits import (
+    GENERATION_SECONDS_MAX,
     PEER_ACTIVE_SECONDS,
     PEER_KEEP_SECONDS,
     PEER_PORTS_MAX,
@@ -44,11 +45,15 @@ class Crowd(msgspec.Struct, frozen=True, gc=False):
 
 
 class Change(NamedTuple):
-    """Who was known to stand there, and who is; None: nobody has told."""
+    """Who was known to stand there, and who is; None: nobody has told.
+
+    `forgotten`: for want of room or of use only, so what was decided by it is still right.
+    """
 
     place: Place
     before: Crowd | None
     after: Crowd | None
+    forgotten: bool = False
 
 
 class Kept(NamedTuple):
@@ -82,6 +87,8 @@ class Peers:
         self._public: tuple[str, ...] = ()
         self._asked_for: list[tuple[bytes, bytes]] = list(PRIVATE)
         self._drops = 0
+        #: When something was last forgotten that may still be true.
+        self._forgot_at = -GENERATION_SECONDS_MAX
         self.news = 0
 
     def __len__(self) -> int:
@@ -198,6 +205,9 @@ class Peers:
         changes = []
         addresses = {parse_address(text).packed for text in stale.addresses}
         for address in addresses:
+            if address not in self._at and now - self._forgot_at <= GENERATION_SECONDS_MAX:
+                # It may have been known, and the kernel may still remember what followed from it.
+                changes.append(Change((address, 0, 0), Crowd(), None))
             for place in self._at.get(address, [])[:]:
                 if now - self._held[place].used_at < PEER_ACTIVE_SECONDS:
                     self._wanted[place] = None
@@ -212,7 +222,7 @@ class Peers:
         old = [
             place for place, held in self._held.items() if now - held.used_at > PEER_KEEP_SECONDS
         ]
-        return [self._drop(place) for place in old]
+        return [self._forget(place, now) for place in old]
 
     # --- what is kept
 
@@ -240,11 +250,11 @@ class Peers:
             return changes
         places = self._at.setdefault(place[0], [])
         if len(places) >= PEER_PORTS_MAX:
-            changes.append(self._drop(min(places, key=self._last_used)))
+            changes.append(self._forget(min(places, key=self._last_used), now))
             places = self._at.setdefault(place[0], [])
         elif len(self._held) >= PEERS_MAX:
             oldest = sorted(self._held, key=self._last_used)[: PEERS_MAX // _EVICTED_SHARE]
-            changes += [self._drop(one) for one in oldest]
+            changes += [self._forget(one, now) for one in oldest]
             places = self._at.setdefault(place[0], [])
         crowd = self._share_crowd(crowd)
         place = (places[0][0] if places else place[0], *place[1:])
@@ -252,6 +262,10 @@ class Peers:
         places.append(place)
         self.news += 1
         return [*changes, Change(place, None, crowd)]
+
+    def _forget(self, place: Place, now: int) -> Change:
+        self._forgot_at = now
+        return self._drop(place)._replace(forgotten=True)
 
     def _drop(self, place: Place) -> Change:
         held = self._held.pop(place)

@@ -451,16 +451,20 @@ class _Session:
         return networks_from(await self._engine.get("/networks", limits.LIST_BYTES_MAX))
 
     async def _inspect(self, container_id: str) -> Container | None:
-        """The container, or None when it is gone or cannot be understood (which is reported)."""
+        """The container, None when it is gone; when it can't be understood, which is reported, as
+        it was known before."""
         async with self._slots:
             try:
                 container = await self._question(container_id)
             except BadAnswer as error:
-                if error.status != 404:
-                    self._ignored.add(container_id)
-                    message = f"container {container_id[:12]} is left out: {error}"
-                    self._owner.report(EngineHealth(code=error.code, message=message))
-                return None
+                if error.status == 404:
+                    return None
+                self._ignored.add(container_id)
+                known = self._owner.known(container_id)
+                become = "stays as it was" if known else "is left out"
+                message = f"container {container_id[:12]} {become}: {error}"
+                self._owner.report(EngineHealth(code=error.code, message=message))
+                return known
         self._ignored.discard(container_id)
         return container
 

@@ -73,13 +73,22 @@ class Engine:
 
     async def _get(self, path: str, bytes_max: int) -> bytes:
         try:
-            async with asyncio.timeout(limits.ANSWER_TOTAL_S):
-                async with self._translated(path), self._client.stream("GET", path) as response:
-                    body = await _bounded(response, bytes_max, path)
-                    _check_status(response.status_code, body, path)
-                    return body
+            async with asyncio.timeout(limits.ANSWER_TOTAL_S), self._translated(path):
+                try:
+                    return await self._once(path, bytes_max)
+                except httpx.RemoteProtocolError:
+                    # Mostly it is about to end, and then nobody answers any more: better known as
+                    # that than as something wrong with what was asked about.
+                    await asyncio.sleep(limits.ASK_AGAIN_S)
+                    return await self._once(path, bytes_max)
         except TimeoutError as error:
             raise self._silent(path) from error
+
+    async def _once(self, path: str, bytes_max: int) -> bytes:
+        async with self._client.stream("GET", path) as response:
+            body = await _bounded(response, bytes_max, path)
+            _check_status(response.status_code, body, path)
+            return body
 
     @asynccontextmanager
     async def events(self, parameters: dict[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -45,6 +45,8 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 10.0
 #: Seconds one whole answer may take, so that a trickle does not hold discovery up for ever.
 ANSWER_TOTAL_S = 30.0
+#: An engine that broke off instead of answering is asked once more, so much later.
+ASK_AGAIN_S = 0.1
 
 #: Seconds between attempts to reach an engine: doubling, up to the second figure.
 RETRY_FIRST_S = 0.25

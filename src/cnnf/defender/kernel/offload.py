@@ -42,7 +42,8 @@ class Offload:
         self._standing: dict[str, tuple[int, ...]] | None = None
         #: When the generation in force was put there, ms: the one before counts nothing after it.
         self.in_force_ms = 0
-        #: Processor time that the last reading took.
+        #: Processor time that the last reading of the generation in force took; not by the clock:
+        #: on a busy machine waiting would make its reader wait longer still.
         self.reading_seconds = 0.0
 
     @property
@@ -73,7 +74,7 @@ class Offload:
             )
             await self._put_in_force(plan)
             self.in_force_ms = time.time_ns() // 1_000_000
-            self._plan = plan
+            self._plan, self.reading_seconds = plan, 0.0
             await asyncio.to_thread(self._note_rules)
             self._unread = True
             return await self._confirm(plan.generation)
@@ -154,4 +155,5 @@ class Offload:
             found = table.readings(self._plan, generation, asked=asked)
             return self._meter.measure(generation, found)
         finally:
-            self.reading_seconds = time.thread_time() - started
+            if generation == self._plan.generation:
+                self.reading_seconds = time.thread_time() - started

@@ -14,16 +14,17 @@ BACKUP, CURL, WGET = Asker(7, 0), Asker(9, 4711), Asker(9, 4712)
 def test_the_only_one_who_asked_gets_every_answer() -> None:
     awaited = Awaited()
     awaited.ask(PLACE, BACKUP, 2)
-    assert awaited.answer(PLACE, 1) == [(BACKUP, 1)]
-    # One was asked about before we looked: it is theirs all the same.
-    assert awaited.answer(PLACE, 2) == [(BACKUP, 2)]
-    assert awaited.answer(PLACE, 1) == [(BACKUP, 1)]
+    assert awaited.answer(PLACE, 1) == ([(BACKUP, 1)], 0)
+    assert awaited.answer(PLACE, 2) == ([(BACKUP, 1)], 1)
+    # What nobody has asked for, though it is told late, is theirs all the same.
+    assert awaited.last_resort(PLACE) == BACKUP
 
 
 def test_nobody_asked_nobody_is_answered() -> None:
     awaited = Awaited()
     awaited.ask(PLACE, BACKUP, 1)
-    assert awaited.answer(OTHER, 1) == []
+    assert awaited.answer(OTHER, 1) == ([], 1)
+    assert awaited.last_resort(OTHER) is None
 
 
 def test_several_get_as_many_as_they_asked() -> None:
@@ -31,8 +32,8 @@ def test_several_get_as_many_as_they_asked() -> None:
     awaited.ask(PLACE, CURL, 1)
     awaited.ask(PLACE, BACKUP, 2)
     awaited.ask(PLACE, WGET, 1)
-    assert awaited.answer(PLACE, 3) == [(BACKUP, 2), (CURL, 1)]
-    assert awaited.answer(PLACE, 1) == [(WGET, 1)]
+    assert awaited.answer(PLACE, 3) == ([(BACKUP, 2), (CURL, 1)], 0)
+    assert awaited.answer(PLACE, 1) == ([(WGET, 1)], 0)
 
 
 def test_beyond_the_bound_the_places_asked_longest_ago_are_forgotten(
@@ -45,8 +46,8 @@ def test_beyond_the_bound_the_places_asked_longest_ago_are_forgotten(
     awaited.ask(PLACE, BACKUP, 1)
     awaited.ask(PLACE, BACKUP, 1)
     awaited.ask(PLACE, WGET, 1)
-    assert awaited.answer(OTHER, 1) == []
-    assert awaited.answer(PLACE, 4) == [(BACKUP, 2), (CURL, 1), (WGET, 1)]
+    assert awaited.answer(OTHER, 1) == ([], 1)
+    assert awaited.answer(PLACE, 4) == ([(BACKUP, 2), (CURL, 1), (WGET, 1)], 0)
 
 
 askers = st.sampled_from([BACKUP, CURL, WGET])
@@ -68,14 +69,14 @@ def test_every_answer_goes_to_somebody_who_asked(
         asked[asker] = asked.get(asker, 0) + attempts
     got: dict[Place, dict[Asker, int]] = {}
     for place, number in answers:
-        shares = awaited.answer(place, number)
-        assert sum(share for _, share in shares) == (number if place in who else 0)
+        shares, left = awaited.answer(place, number)
+        assert sum(share for _, share in shares) + left == number
         assert all(share > 0 for _, share in shares)
         for asker, share in shares:
-            assert asker in who[place]
             so_far = got.setdefault(place, {})
             so_far[asker] = so_far.get(asker, 0) + share
-    for place, shared in got.items():
-        # While there are fewer answers than attempts, nobody gets more than they asked.
-        if sum(shared.values()) <= sum(who[place].values()):
-            assert all(count <= who[place][asker] for asker, count in shared.items())
+        # Nobody gets more than they asked, and nothing is left while somebody has asked for it.
+        assert all(count <= who[place][one] for one, count in got.get(place, {}).items())
+        if left:
+            assert got.get(place, {}) == {one: n for one, n in who.get(place, {}).items() if n}
+            assert (awaited.last_resort(place) is None) == (place not in who)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnf.defender.core.limits import (
+    GENERATION_SECONDS_MAX,
     PEER_ACTIVE_SECONDS,
     PEER_KEEP_SECONDS,
     PEER_PORTS_MAX,
@@ -20,6 +21,8 @@ from tests.unit.defender.core.estate import packed
 
 SHOP = Known(kind="container", name="shop/cart", tag="1", host="h2", labels={"b": "1", "a": "2"})
 WEB = Known(kind="service", name="nginx", host="h2")
+#: Longer no flow is remembered, in whole seconds.
+GENERATION = int(GENERATION_SECONDS_MAX)
 NOW = 1_000_000
 FROM: Place = (packed("10.0.0.2"), 0, 0)
 TO: Place = (packed("10.0.0.2"), 8080, 6)
@@ -154,7 +157,18 @@ def test_what_is_not_met_for_long_is_forgotten() -> None:
     peers.meet(TO, NOW + 10)
     assert peers.forget_unused(NOW + PEER_KEEP_SECONDS) == []
     (change,) = peers.forget_unused(NOW + PEER_KEEP_SECONDS + 1)
-    assert (change.place, change.after) == (FROM, None)
+    assert (change.place, change.after, change.forgotten) == (FROM, None, True)
+
+
+def test_who_was_forgotten_may_be_remembered_by_the_kernel_for_a_while() -> None:
+    peers = knowing(FROM, other := (packed("10.0.0.3"), 0, 0))
+    later = NOW + PEER_KEEP_SECONDS + 1
+    peers.meet(other, later)
+    peers.forget_unused(later)
+    stale = Stale(generation=2, addresses=["10.0.0.2"])
+    (change,) = peers.stale(stale, later + GENERATION)
+    assert (change.place, change.after, change.forgotten) == (FROM, None, False)
+    assert peers.stale(stale, later + GENERATION + 1) == []
 
 
 def test_those_unused_for_longest_make_room() -> None:
@@ -170,6 +184,7 @@ def test_those_unused_for_longest_make_room() -> None:
     changes = peers.answered(told(last, SHOP), NOW + PEERS_MAX)
     assert changes[-1].place == last
     assert changes[0].place == (bytes([10, 0, 0, 0]), 0, 0)
+    assert all(one.forgotten for one in changes[:-1])
     assert len(peers) == PEERS_MAX + 2 - len(changes) < PEERS_MAX
     assert len(peers.crowds()) == len(peers)
 

@@ -1,0 +1,235 @@
+"""From what the kernel counted by itself to sightings: whose it was, and what had decided.
+
+The kernel counts by address, or by cgroup where a program of this host connects. Who asked and what
+was decided is known from the packet loops' reports; an answer may be counted before the report of
+its attempt has come.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cnnf.defender.core.answers import Asker, Awaited, Place
+from cnnf.defender.core.attribution import Sighting
+from cnnf.defender.core.judgement import Cause
+from cnnf.defender.core.limits import ANSWERS_AWAITED_MAX, DECISIONS_KEPT_MAX
+from cnnf.defender.core.missed import Missed
+from cnnf.defender.core.observations import Seen
+from cnnf.defender.core.tables import UDP
+from cnnf.defender.core.tallies import FlowKey, Tally
+from cnnf.defender.netlink.nfqueue import OUTPUT
+from cnnf.protocol.messages import Protocol
+
+_DEFAULT = Cause(None, "")
+
+
+class _Decided(NamedTuple):
+    """A flow's last decision to let it through, its last one not to, and which of them is newer:
+    after a change of the rules the kernel's counts of both are still to come."""
+
+    through: Cause
+    prevented: Cause
+    prevents: bool
+
+
+_UNDECIDED = _Decided(_DEFAULT, Cause("prevent", ""), prevents=False)
+
+
+class _Early(NamedTuple):
+    """Answers that were counted before word came of whoever asked."""
+
+    flow: FlowKey
+    figure: str
+    number: int
+    since_ms: int
+    now_ms: int
+
+
+class _Told(NamedTuple):
+    """What one reading tells of a flow, by whose it is and what decided: what came back is mostly
+    told of together with what went out."""
+
+    since_ms: int
+    now_ms: int
+    figures: dict[tuple[FlowKey, Cause, int], dict[str, int]]
+
+    def add(self, flow: FlowKey, cause: Cause, inode: int, figure: str, number: int) -> None:
+        """So many more."""
+        figures = self.figures.setdefault((flow, cause, inode), {})
+        figures[figure] = figures.get(figure, 0) + number
+
+
+class Reckoning:
+    """Keeps what reports told, and makes sightings of what was counted.
+
+    `is_own` says whether a packed address is this host's, `is_shared` whether several containers
+    have it together; `put` gets every sighting.
+    """
+
+    def __init__(
+        self,
+        is_own: Callable[[bytes], bool],
+        is_shared: Callable[[bytes], bool],
+        put: Callable[[Sighting], None],
+    ) -> None:
+        self._is_own = is_own
+        self._is_shared = is_shared
+        self._put = put
+        self._awaited = Awaited()
+        self._early: list[_Early] = []
+        self._missed = Missed()
+        self._decisions: OrderedDict[FlowKey, _Decided] = OrderedDict()
+
+    @property
+    def missed(self) -> int:
+        """How many connections were told of that no loop has told of."""
+        return self._missed.told
+
+    def seen(self, seen: Seen, cause: Cause) -> Sighting:
+        """What a loop tells of a flow, and what decided about it."""
+        own = seen.hook == OUTPUT
+        # A cgroup that names a service stands for all of its sockets.
+        inode = seen.inode if own and seen.source else 0
+        source = b"" if own and seen.cgroup else seen.source
+        flow = FlowKey(source, seen.cgroup, seen.destination, seen.port, seen.protocol)
+        self._decide(flow, cause)
+        source = b"" if own else seen.source
+        self._missed.answered(flow._replace(source=source, cgroup=0), seen.count)
+        # Of other hosts and of containers only those that share an address have to be told apart.
+        if (own or seen.cgroup) and cause.effect != "prevent":
+            place = Place(seen.destination, seen.port, seen.protocol, source)
+            self._awaited.ask(place, Asker(seen.cgroup, inode), seen.count)
+        return Sighting(
+            source=seen.source,
+            cgroup=seen.cgroup,
+            inode=seen.inode,
+            destination=seen.destination,
+            port=seen.port,
+            protocol=_protocol(seen.protocol),
+            connections=seen.count,
+            effect=cause.effect,
+            cause=cause.cause,
+            first_seen=seen.first_seen,
+            last_seen=seen.last_seen,
+        )
+
+    def _decide(self, flow: FlowKey, cause: Cause) -> None:
+        """Keep what was decided, for what the kernel counts by itself afterwards."""
+        before = self._decisions.get(flow)
+        if cause.effect is None and before is None:
+            return
+        prevents = cause.effect == "prevent"
+        through, prevented = (before.through, before.prevented) if before else _UNDECIDED[:2]
+        self._decisions[flow] = _Decided(
+            through if prevents else cause, cause if prevents else prevented, prevents
+        )
+        self._decisions.move_to_end(flow)
+        if len(self._decisions) > DECISIONS_KEPT_MAX:
+            self._decisions.popitem(last=False)
+
+    def begin(self, tallies: list[Tally]) -> None:
+        """A reading has come. Attempts before answers: those who have asked are then known."""
+        for tally in tallies:
+            if tally.flow.cgroup and tally.passed:
+                self._awaited.ask(_place(tally.flow), Asker(tally.flow.cgroup, 0), tally.passed)
+        self.settle_early()
+
+    def take(self, tally: Tally, since_ms: int, now_ms: int) -> None:
+        """One of the reading's flows."""
+        flow = tally.flow
+        decided = self._decisions.get(flow, _UNDECIDED)
+        told = _Told(since_ms, now_ms, {})
+        if tally.passed:
+            told.add(flow, decided.through, 0, "connections", tally.passed)
+        if tally.refused:
+            told.add(flow, decided.prevented, 0, "connections", tally.refused)
+        for figure, number in (("answered", tally.answered), ("refused", tally.reset)):
+            left = self._share(told, flow, figure, number) if number else 0
+            if left:
+                self._take_early(_Early(flow, figure, left, since_ms, now_ms))
+        self._tell(told)
+        if tally.asked:
+            self._missed.asked(flow._replace(source=self._source(flow)), tally.asked)
+
+    def end(self, untold: int, since_ms: int, now_ms: int, *, final: bool) -> None:
+        """The reading is over; `untold` packets in all were asked about that no loop told of."""
+        for flow, missing in self._missed.settle(untold, final=final):
+            told = _Told(since_ms, now_ms, {})
+            told.add(flow, _DEFAULT, 0, "connections", missing)
+            self._tell(told)
+
+    def settle_early(self) -> None:
+        """Word of whoever asked is there by now, or never comes."""
+        early, self._early = self._early, []
+        for one in early:
+            self._settle(one)
+
+    def _source(self, flow: FlowKey) -> bytes:
+        """What tells askers apart: nothing where the host itself asks."""
+        return b"" if self._is_own(flow.source) else flow.source
+
+    def _share(self, told: _Told, flow: FlowKey, figure: str, number: int) -> int:
+        """Give answers to whoever has asked; how many are left that nobody has asked for yet."""
+        source = self._source(flow)
+        shares, left = self._awaited.answer(_place(flow)._replace(source=source), number)
+        for asker, share in shares:
+            self._answer(told, flow, asker, figure, share)
+        if left and source and not self._is_shared(source):
+            # An address that stands for one alone: nobody else can have asked.
+            self._answer(told, flow, None, figure, left)
+            return 0
+        return left
+
+    def _answer(
+        self, told: _Told, flow: FlowKey, asker: Asker | None, figure: str, number: int
+    ) -> None:
+        inode = 0
+        if asker is not None and asker.cgroup:
+            flow, inode = flow._replace(source=self._source(flow), cgroup=asker.cgroup), asker.inode
+        decided = self._decisions.get(flow, _UNDECIDED)
+        # Who is kept away from a place gets no reset from there: it is ours.
+        if figure != "refused" or not decided.prevents:
+            told.add(flow, decided.through, inode, figure, number)
+
+    def _take_early(self, early: _Early) -> None:
+        """Keep answers until the next reading, seconds later: loops tell within a quarter of one
+        whose attempts they answered."""
+        if len(self._early) < ANSWERS_AWAITED_MAX:
+            self._early.append(early)
+        else:
+            self._settle(early)
+
+    def _settle(self, early: _Early) -> None:
+        flow = early.flow
+        told = _Told(early.since_ms, early.now_ms, {})
+        left = self._share(told, flow, early.figure, early.number)
+        if left:
+            asker = self._awaited.last_resort(_place(flow)._replace(source=self._source(flow)))
+            self._answer(told, flow, asker, early.figure, left)
+        self._tell(told)
+
+    def _tell(self, told: _Told) -> None:
+        for (flow, cause, inode), figures in told.figures.items():
+            self._put(
+                Sighting(
+                    source=flow.source,
+                    cgroup=flow.cgroup,
+                    inode=inode,
+                    destination=flow.destination,
+                    port=flow.port,
+                    protocol=_protocol(flow.protocol),
+                    effect=cause.effect,
+                    cause=cause.cause,
+                    first_seen=told.since_ms,
+                    last_seen=told.now_ms,
+                    **figures,
+                )
+            )
+
+
+def _protocol(number: int) -> Protocol:
+    return "udp" if number == UDP else "tcp"
+
+
+def _place(flow: FlowKey) -> Place:
+    return Place(flow.destination, flow.port, flow.protocol)
