@@ -10,7 +10,8 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use crate::address::Address;
 use crate::limits::{
-    JUDGE_CACHE_MAX, TABLE_ADDRESSES_MAX, TABLE_CGROUPS_MAX, TABLE_CLASSES_MAX, TABLE_PEERS_MAX,
+    JUDGE_CACHE_MAX, TABLE_ADDRESSES_MAX, TABLE_CGROUPS_MAX, TABLE_CLASSES_MAX, TABLE_MEMBERS_MAX,
+    TABLE_PEERS_MAX,
 };
 use crate::msgpack::Result;
 use crate::nfqueue::{INPUT, OUTPUT};
@@ -18,7 +19,7 @@ use crate::orders::Endpoints;
 use crate::rules::{first_of, RuleSet};
 use crate::segment::{TCP, UDP};
 use crate::tables::{
-    require, Candidate, Class, Listeners, Named, Place, Tables, ALLOW, ANYONE, PREVENT,
+    require, Candidate, Class, Listeners, Membership, Named, Place, Tables, ALLOW, ANYONE, PREVENT,
 };
 
 /// What may be otherwise once an end elsewhere is known that is not yet.
@@ -38,6 +39,8 @@ pub struct Verdict {
     pub rule: i64,
     pub unanimous: bool,
     pub doubt: Doubt,
+    /// No name that an end may get would change the effect.
+    pub settled: bool,
 }
 
 /// One packet's ends, as far as judging needs them. `owner` is the candidate that was found behind
@@ -65,6 +68,9 @@ enum Who {
 /// Nobody known stands behind the address: only subnets may select it.
 const NOBODY: Who = Who::One(0);
 
+/// An end without names, in place of the class of its names.
+const NAMELESS: u32 = u32::MAX;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key {
     source: Who,
@@ -73,6 +79,8 @@ struct Key {
     destination_stretch: u32,
     ports: u32,
     protocol: u8,
+    /// The classes of the names of source and destination.
+    names: (u32, u32),
 }
 
 impl Hash for Key {
@@ -86,6 +94,7 @@ impl Hash for Key {
         state.write_u64(number(self.source) << 32 | u64::from(self.source_stretch));
         state.write_u64(number(self.destination) << 32 | u64::from(self.destination_stretch));
         state.write_u64(u64::from(self.ports) << 8 | u64::from(self.protocol));
+        state.write_u64(u64::from(self.names.0) << 32 | u64::from(self.names.1));
     }
 }
 
@@ -129,6 +138,8 @@ pub struct Judge {
     addresses: HashMap<Address, Who>,
     peers: HashMap<Place, Who>,
     by_name: Class,
+    members: HashMap<Membership, u32>,
+    by_dns: Class,
     private: Vec<(Address, Address)>,
     several: Vec<Box<[Candidate]>>,
     numbers: HashMap<Box<[Candidate]>, u32>,
@@ -179,6 +190,8 @@ impl Judge {
             addresses: HashMap::with_capacity(tables.addresses.len()),
             peers: HashMap::with_capacity(tables.peers.len()),
             by_name: tables.by_name,
+            members: tables.members.into_iter().collect(),
+            by_dns: tables.by_dns,
             private: tables.private,
             several: Vec::new(),
             numbers: HashMap::new(),
@@ -215,6 +228,7 @@ impl Judge {
         require(self.classes.len() + change.classes.len() <= TABLE_CLASSES_MAX)?;
         require(self.addresses.len() + change.put.len() <= TABLE_ADDRESSES_MAX)?;
         require(self.peers.len() + change.peers.len() <= TABLE_PEERS_MAX)?;
+        require(self.members.len() + change.members.len() <= TABLE_MEMBERS_MAX)?;
         self.classes.extend(change.classes);
         for address in change.drop {
             self.addresses.remove(&address);
@@ -234,6 +248,10 @@ impl Judge {
         for (place, who) in change.peers {
             self.put_peer(place, who);
         }
+        for membership in change.left {
+            self.members.remove(&membership);
+        }
+        self.members.extend(change.members);
         Ok(())
     }
 
@@ -342,7 +360,8 @@ impl Judge {
             None if ends.hook == OUTPUT => Who::One(self.host),
             None => self.elsewhere(&(source, 0, 0)),
         };
-        let destinations = if ends.hook == INPUT || self.is_host(destination) {
+        let to_host = ends.hook == INPUT || self.is_host(destination);
+        let destinations = if to_host {
             Who::One(self.listening(destination, ends.port))
         } else {
             self.elsewhere(&(destination, ends.port, ends.protocol))
@@ -355,6 +374,7 @@ impl Judge {
             destination_stretch: self.stretch(destination),
             ports: ports as u32,
             protocol: ends.protocol,
+            names: self.names(ends.hook, source, destination, to_host),
         };
         let place = self.place(&key);
         match self.cache.get(place) {
@@ -369,6 +389,19 @@ impl Judge {
         }
     }
 
+    /// The classes of both ends' names: each has those that the other one was told.
+    fn names(&self, hook: u8, source: Address, destination: Address, to_host: bool) -> (u32, u32) {
+        if self.members.is_empty() {
+            return (NAMELESS, NAMELESS);
+        }
+        let told = |by_host, asker, address| {
+            let asker = if by_host { Address::ANY } else { asker };
+            self.members.get(&(asker, address)).copied().unwrap_or(NAMELESS)
+        };
+        let from_host = hook == OUTPUT || self.is_host(source);
+        (told(to_host, destination, source), told(from_host, source, destination))
+    }
+
     fn place(&self, key: &Key) -> usize {
         let mut hasher = self.places.build_hasher();
         key.hash(&mut hasher);
@@ -376,9 +409,11 @@ impl Judge {
     }
 
     fn evaluate(&self, key: &Key) -> Verdict {
-        let found = self.outcomes(key, &[0]);
+        let found = self.outcomes(key, &[0], &self.nothing);
+        // Whoever has several names is decided about by the first rule that he meets.
+        let settled = self.by_dns.is_empty() || !self.outcomes(key, &[0], &self.by_dns).differ();
         let doubted = key.source == Who::Stranger || key.destination == Who::Stranger;
-        let doubt = match doubted.then(|| self.outcomes(key, &[ANYONE])) {
+        let doubt = match doubted.then(|| self.outcomes(key, &[ANYONE], &self.nothing)) {
             Some(anyhow) if anyhow.several() => {
                 let grave = anyhow.first[usize::from(PREVENT)].is_some() && anyhow.differ();
                 [Doubt::Matters, Doubt::Grave][usize::from(grave)]
@@ -386,11 +421,12 @@ impl Judge {
             _ => Doubt::None,
         };
         let (effect, rule) = found.mildest();
-        Verdict { effect, rule, unanimous: !found.differ(), doubt }
+        Verdict { effect, rule, unanimous: !found.differ(), doubt, settled }
     }
 
-    /// What may decide, over all pairs of candidates; a stranger is one of `unknown`.
-    fn outcomes(&self, key: &Key, unknown: &[Candidate]) -> Outcomes {
+    /// What may decide, over all pairs of candidates; a stranger is one of `unknown`, and rules of
+    /// `named` may select either end besides.
+    fn outcomes(&self, key: &Key, unknown: &[Candidate], named: &Class) -> Outcomes {
         let list = |who| match who {
             &Who::Stranger => unknown,
             who => self.list(who),
@@ -420,7 +456,7 @@ impl Judge {
             }
             for one in sources {
                 for other in destinations {
-                    self.pair(key, (*list, protocol), ports, (*one, *other), &mut found);
+                    self.pair(key, (*list, protocol), ports, (*one, *other), named, &mut found);
                 }
             }
         }
@@ -435,18 +471,20 @@ impl Judge {
         list: (usize, usize),
         ports: &RuleSet,
         who: (Candidate, Candidate),
+        named: &Class,
         found: &mut Outcomes,
     ) {
         let (from, to) = (self.class(key.source_stretch), self.class(key.destination_stretch));
-        let named = |who| match who {
+        let (calling, called) = (self.class(key.names.0), self.class(key.names.1));
+        let selecting = |who| match who {
             ANYONE => (&self.nothing, &self.by_name),
             who => (self.class(who >> 1), self.class(who >> 1)),
         };
-        let ((one, one_maybe), (other, other_maybe)) = (named(who.0), named(who.1));
+        let ((one, one_maybe), (other, other_maybe)) = (selecting(who.0), selecting(who.1));
         let first = first_of(
             [&self.lists[list.0][list.1], ports],
-            [&self.any.source, &from.source, &one.source],
-            [&self.any.destination, &to.destination, &other.destination],
+            [&self.any.source, &from.source, &one.source, &calling.source],
+            [&self.any.destination, &to.destination, &other.destination, &called.destination],
         );
         match first {
             Some(rule) => {
@@ -455,14 +493,20 @@ impl Judge {
             }
             None => found.add(ALLOW, -1),
         }
-        if who.0 != ANYONE && who.1 != ANYONE {
+        if who.0 != ANYONE && who.1 != ANYONE && named.is_empty() {
             return;
         }
         for (effect, rules) in self.by_effect[list.0][list.1].iter().enumerate() {
             let maybe = first_of(
                 [rules, ports],
-                [&self.any.source, &from.source, &one_maybe.source],
-                [&self.any.destination, &to.destination, &other_maybe.destination],
+                [&self.any.source, &from.source, &one_maybe.source, &calling.source, &named.source],
+                [
+                    &self.any.destination,
+                    &to.destination,
+                    &other_maybe.destination,
+                    &called.destination,
+                    &named.destination,
+                ],
             );
             if let Some(rule) = maybe.filter(|rule| first.map_or(true, |first| *rule < first)) {
                 found.add(effect as u8, rule as i64);
@@ -604,7 +648,13 @@ mod tests {
         for rule in 0..300u32 {
             let verdict = judge.decide(&ends(2 * rule, 2 * rule + 1, rule as u16 + 1));
             let doubt = Doubt::None;
-            let expected = Verdict { effect: PREVENT, rule: rule.into(), unanimous: true, doubt };
+            let expected = Verdict {
+                effect: PREVENT,
+                rule: rule.into(),
+                unanimous: true,
+                doubt,
+                settled: true,
+            };
             assert_eq!(verdict, expected);
             assert_eq!(judge.decide(&ends(2 * rule + 1, 2 * rule, rule as u16 + 1)).rule, -1);
         }

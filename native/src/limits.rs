@@ -22,6 +22,7 @@ pub const TABLE_CLASSES_MAX: usize = 262_144;
 pub const TABLE_STRETCHES_MAX: usize = 1_048_576;
 pub const TABLE_ADDRESSES_MAX: usize = 262_144;
 pub const TABLE_PEERS_MAX: usize = 65_536;
+pub const TABLE_MEMBERS_MAX: usize = 131_072;
 pub const STRANGER_DELAY_MS_MAX: u64 = 10_000;
 pub const STRANGERS_MAX: usize = 4_096;
 pub const STRANGER_FORGET_MS: u64 = 10_000;

@@ -7,7 +7,8 @@ use crate::limits::{
 use crate::msgpack::{Malformed, Reader, Result};
 use crate::tables::{
     read_address, read_addresses, read_behind, read_candidate, read_classes, read_listeners,
-    read_named, read_peers, read_places, Behind, Candidate, Class, Listeners, Named, Peers, Place,
+    read_members, read_memberships, read_named, read_peers, read_places, Behind, Candidate, Class,
+    Listeners, Members, Membership, Named, Peers, Place,
 };
 
 pub enum Order {
@@ -17,6 +18,7 @@ pub enum Order {
     Looked { number: u64, owners: Vec<(u64, Candidate)> },
     Endpoints(Endpoints),
     Room { number: u64, addresses: Vec<Address> },
+    Confirm { number: u64 },
 }
 
 /// What has changed of endpoints.
@@ -29,6 +31,8 @@ pub struct Endpoints {
     pub host_addresses: Option<Vec<Address>>,
     pub peers: Peers,
     pub gone: Vec<Place>,
+    pub members: Members,
+    pub left: Vec<Membership>,
 }
 
 impl Order {
@@ -51,11 +55,12 @@ impl Order {
                     Ok((one.unsigned()?, read_candidate(one, classes)?))
                 })?,
             },
-            (4, 8) => Order::Endpoints(read_endpoints(&mut reader, rules, classes)?),
+            (4, 10) => Order::Endpoints(read_endpoints(&mut reader, rules, classes)?),
             (5, 3) => Order::Room {
                 number: reader.unsigned()?,
                 addresses: read_addresses(&mut reader, ADDRESS_CANDIDATES_MAX)?,
             },
+            (6, 2) => Order::Confirm { number: reader.unsigned()? },
             _ => return Err(Malformed),
         };
         reader.end()?;
@@ -80,5 +85,7 @@ fn read_endpoints(reader: &mut Reader, rules: usize, classes: usize) -> Result<E
         },
         peers: read_peers(reader, known)?,
         gone: read_places(reader)?,
+        members: read_members(reader, known)?,
+        left: read_memberships(reader)?,
     })
 }

@@ -56,6 +56,8 @@ pub struct PacketLoop {
     /// Until it is told nothing is remembered: a generation this loop has not been told could be
     /// one that is already over.
     generation: Option<u64>,
+    /// The last order to confirm.
+    confirmed: u64,
     answered: u64,
     undecodable: u64,
     dropped: u64,
@@ -83,6 +85,7 @@ impl PacketLoop {
             looks: Vec::new(),
             generation: None,
             answered: 0,
+            confirmed: 0,
             undecodable: 0,
             dropped: 0,
             delayed: 0,
@@ -272,6 +275,7 @@ impl PacketLoop {
         let key = self.key(packet, named, verdict.effect, verdict.rule);
         self.ledger.add(key, packet.inode, packet.uid, ends.source_port, packet.arrived_ms);
         let remember = verdict.unanimous
+            && verdict.settled
             && !awaits
             && verdict.doubt == Doubt::None
             && verdict.effect != ALERT
@@ -414,6 +418,11 @@ impl PacketLoop {
                 self.let_go(sys::monotonic_ms());
             }
             Order::Room { number, addresses } => self.rooms.take(number, &addresses, file)?,
+            Order::Confirm { number } => {
+                self.confirmed = number;
+                // A refusal to take it is made good by the next report.
+                self.owes_report |= !self.tell(self.judge.version, 0, 0, 0);
+            }
             Order::Endpoints(change) => {
                 let places: Vec<_> = change.peers.iter().map(|(place, _)| *place).collect();
                 let gone = change.gone.clone();
@@ -498,7 +507,7 @@ impl PacketLoop {
     fn tell(&mut self, version: u64, looks: usize, flows: usize, held: u64) -> bool {
         self.record.clear();
         let mut to = Writer::new(&mut self.record);
-        to.array(10);
+        to.array(11);
         to.signed(self.generation.map_or(-1, |generation| generation as i64));
         to.unsigned(version);
         to.array(looks + flows);
@@ -522,6 +531,7 @@ impl PacketLoop {
             to.unsigned(u64::from(*port));
             to.unsigned(u64::from(*protocol));
         }
+        to.unsigned(self.confirmed);
         // When the daemon is busy the counts are kept: packets go first.
         self.stalled = sys::send_now(&self.setup.control, &self.record).is_err();
         if !self.stalled {

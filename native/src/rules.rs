@@ -102,6 +102,10 @@ impl RuleSet {
         RuleSet::of_words(&words, usize::MAX).unwrap_or_default()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
     #[inline]
     fn block(&self, block: usize) -> u64 {
         self.blocks.get(block).map_or(0, |block| block.words)
@@ -121,7 +125,11 @@ impl RuleSet {
 
 /// The lowest rule that is in all of `all`, in one of `from` and in one of `to`.
 #[inline]
-pub fn first_of(all: [&RuleSet; 2], from: [&RuleSet; 3], to: [&RuleSet; 3]) -> Option<usize> {
+pub fn first_of<const N: usize>(
+    all: [&RuleSet; 2],
+    from: [&RuleSet; N],
+    to: [&RuleSet; N],
+) -> Option<usize> {
     let blocks = all[0].blocks.len().min(all[1].blocks.len());
     for block in 0..blocks {
         let mut left = combined(all, from, to, |set| set.block(block));
@@ -139,16 +147,14 @@ pub fn first_of(all: [&RuleSet; 2], from: [&RuleSet; 3], to: [&RuleSet; 3]) -> O
 }
 
 #[inline(always)]
-fn combined(
+fn combined<const N: usize>(
     all: [&RuleSet; 2],
-    from: [&RuleSet; 3],
-    to: [&RuleSet; 3],
+    from: [&RuleSet; N],
+    to: [&RuleSet; N],
     part: impl Fn(&RuleSet) -> u64,
 ) -> u64 {
-    part(all[0])
-        & part(all[1])
-        & (part(from[0]) | part(from[1]) | part(from[2]))
-        & (part(to[0]) | part(to[1]) | part(to[2]))
+    let any = |sets: [&RuleSet; N]| sets.iter().fold(0, |found, set| found | part(set));
+    part(all[0]) & part(all[1]) & any(from) & any(to)
 }
 
 #[cfg(test)]

@@ -20,6 +20,12 @@ pub struct Class {
     pub destination: RuleSet,
 }
 
+impl Class {
+    pub fn is_empty(&self) -> bool {
+        self.source.is_empty() && self.destination.is_empty()
+    }
+}
+
 /// One who may stand behind an address: `class * 2 + is_container`.
 pub type Candidate = u32;
 
@@ -31,6 +37,10 @@ pub type Listeners = Vec<(u16, Address, Candidate)>;
 pub type Place = (Address, u16, u8);
 /// Ends elsewhere and who stands there.
 pub type Peers = Vec<(Place, Vec<Candidate>)>;
+/// Whom DNS told, an address or any for this host, of what address.
+pub type Membership = (Address, Address);
+/// Ends with names, and the class of those.
+pub type Members = Vec<(Membership, u32)>;
 /// Cgroup id and whom it names.
 pub type Named = Vec<(u64, Candidate)>;
 
@@ -64,9 +74,11 @@ pub struct Tables {
     pub by_name: Class,
     pub private: Vec<(Address, Address)>,
     pub stranger_ms: u64,
+    pub members: Members,
+    pub by_dns: Class,
 }
 
-const FIELDS: usize = 29;
+const FIELDS: usize = 31;
 
 impl Tables {
     /// What is judged by before the first tables have come: everything is let through.
@@ -100,6 +112,8 @@ impl Tables {
             by_name: Class::default(),
             private: Vec::new(),
             stranger_ms: 0,
+            members: Vec::new(),
+            by_dns: Class::default(),
         }
     }
 
@@ -154,6 +168,8 @@ impl Tables {
             by_name: read_class(&mut reader, rules)?,
             private: reader.list(TABLE_NETWORKS_MAX, read_network)?,
             stranger_ms: reader.up_to(STRANGER_DELAY_MS_MAX as usize)? as u64,
+            members: read_members(&mut reader, known)?,
+            by_dns: read_class(&mut reader, rules)?,
         };
         reader.end()?;
         Ok(tables)
@@ -229,13 +245,39 @@ fn read_place_parts(reader: &mut Reader) -> Result<Place> {
     Ok((address, reader.up_to(65_535)? as u16, reader.up_to(255)? as u8))
 }
 
+pub fn read_members(reader: &mut Reader, known: usize) -> Result<Members> {
+    reader.list(TABLE_MEMBERS_MAX, |one| {
+        one.tuple(3)?;
+        let membership = read_membership_parts(one)?;
+        let class = one.up_to(TABLE_CLASSES_MAX)?;
+        require(class < known)?;
+        Ok((membership, class as u32))
+    })
+}
+
+pub fn read_memberships(reader: &mut Reader) -> Result<Vec<Membership>> {
+    reader.list(TABLE_MEMBERS_MAX, |one| {
+        one.tuple(2)?;
+        read_membership_parts(one)
+    })
+}
+
+fn read_membership_parts(reader: &mut Reader) -> Result<Membership> {
+    Ok((read_address_or_any(reader)?, read_address(reader)?))
+}
+
+fn read_address_or_any(reader: &mut Reader) -> Result<Address> {
+    match reader.bytes()? {
+        [] => Ok(Address::ANY),
+        packed => Address::new(packed).ok_or(Malformed),
+    }
+}
+
 pub fn read_listeners(reader: &mut Reader, known: usize) -> Result<Listeners> {
     reader.list(TABLE_LISTENERS_MAX, |one| {
         one.tuple(3)?;
         let port = one.up_to(65_535)? as u16;
-        let packed = one.bytes()?;
-        let address =
-            if packed.is_empty() { Address::ANY } else { Address::new(packed).ok_or(Malformed)? };
+        let address = read_address_or_any(one)?;
         Ok((port, address, read_candidate(one, known)?))
     })
 }

@@ -96,12 +96,10 @@ def test_a_directory_is_no_policy(tmp_path: Path) -> None:
         LocalPolicy(tmp_path).read()
 
 
-def test_a_rule_that_could_never_match_is_refused(path: Path) -> None:
-    """Names are not followed by the datapath yet: a rule about one would be dead, silently."""
+def test_a_rule_by_name_is_taken(path: Path) -> None:
     dns = '  - {name: pay, type: dns, values: ["*.pay.example"]}\nrules:'
     path.write_text(PREVENT.replace("rules:", dns).replace("[shop], effect", "[pay], effect"))
-    with pytest.raises(InvalidValueError, match="dns object, which is not enforced yet"):
-        LocalPolicy(path).read()
+    assert "dns" in LocalPolicy(path).read().uses
     path.write_text(PREVENT.replace("rules:", dns))
     assert len(LocalPolicy(path).read().rules) == 1
 

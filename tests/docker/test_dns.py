@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.conftest import ROOT, TRAFFIC, Recording, wait_until_clean
+from tests.kernel.stage import policy
 from tests.lab import netns
 from tests.lab.engine import IMAGE, Engine
 from tests.lab.netns import Namespace
@@ -53,7 +54,8 @@ def _program(where: Namespace, *arguments: str) -> "subprocess.Popen[bytes]":
 
 @pytest.fixture
 def recording(box: Engine, outside: Namespace) -> Iterator[Recording]:
-    made = Recording(box.namespace, networks=[SUBNET, "172.17.0.0/16"])
+    networks = [SUBNET, "172.17.0.0/16"]
+    made = Recording(box.namespace, networks=networks, resolvers=[OUTSIDE])
     try:
         yield made
     finally:
@@ -80,3 +82,29 @@ def test_docker_s_own_resolver(recording: Recording, box: Engine) -> None:
 
 def test_without_a_resolver_of_docker_s(recording: Recording, box: Engine) -> None:
     assert called(recording, box, "--dns", OUTSIDE) == ["api.pay.example"]
+
+
+def test_rules_by_what_docker_s_own_resolver_told(recording: Recording, box: Engine) -> None:
+    """The engine asks for each container from its own namespace: each knows what it was told."""
+    box.docker("network", "create", "--subnet", SUBNET, "shop")
+    addresses = ["172.31.7.10", "172.31.7.11"]
+    for address in addresses:
+        recording.ask("container", address, "shop:1", 0, [address])
+    payments = "name: payments, type: dns, values: ['*.pay.example']"
+    rules = (
+        "name: dns, ports: ['53'], effect: allow",
+        "name: pay, destination: [payments], effect: allow",
+        "name: rest, effect: prevent",
+    )
+    recording.ask("policy", policy(objects=[payments], containers=rules))
+    reach = f"busybox nc -w 2 {OUTSIDE} {PORT} </dev/null && echo reached || echo refused"
+    lookup = "busybox nslookup api.pay.example >/dev/null"
+    scripts = (f"{reach}; {lookup}; {reach}", reach)
+    said = [
+        box.docker(
+            *("run", "--rm", "--network", "shop", "--ip", address, "--dns", OUTSIDE),
+            *(IMAGE, "sh", "-c", script),
+        ).split()
+        for address, script in zip(addresses, scripts, strict=True)
+    ]
+    assert said == [["refused", "reached"], ["refused"]]

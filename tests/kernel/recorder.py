@@ -19,7 +19,10 @@ import structlog
 
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.containers import Attachment, Container
+from cnnf.defender.core.limits import NAME_TTL_MIN_MS
 from cnnf.defender.core.marks import DEFAULT_MASK, marks_at
+from cnnf.defender.core.memberships import Membership
+from cnnf.defender.core.name_rules import NameRules
 from cnnf.defender.core.observations import Looked, Report
 from cnnf.defender.core.plan import Plan
 from cnnf.defender.core.unjudged import Unjudged
@@ -34,6 +37,7 @@ from cnnf.defender.kernel.offload import Offload
 from cnnf.defender.kernel.programs import was_ours
 from cnnf.defender.kernel.ruleset_watch import RulesetChange, RulesetWatch
 from cnnf.defender.local_services import LocalServices
+from cnnf.defender.lookout import Lookout
 from cnnf.defender.naming import Naming
 from cnnf.defender.observer import Observer
 from cnnf.defender.sharing import Sharing
@@ -55,6 +59,9 @@ class Options(msgspec.Struct):
     settings: dict[str, Any] = {}
     #: Put back what somebody has changed of the rules.
     restore: bool = True
+    #: Servers whose answers count for rules, and how long names hold at least.
+    resolvers: list[str] = []
+    name_ttl_ms: int = NAME_TTL_MIN_MS
 
 
 class Recorder:
@@ -70,7 +77,8 @@ class Recorder:
         self.book = book
         self.ended: list[str] = []
         self.conditions: dict[str, str] = {}
-        self.judging = Judging(book, services, "host")
+        names = NameRules(options.name_ttl_ms)
+        self.judging = Judging(book, services, "host", None, names)
         self.loops = Loops(
             range(QUEUE, QUEUE + 2),
             marks=marks,
@@ -96,6 +104,17 @@ class Recorder:
             lambda: self.observer.packed_host_addresses,
             lambda said: self.conditions.__setitem__("dns-unread", said),
         )
+        self.naming.hold_answers(
+            names,
+            QUEUE + 2,
+            marks,
+            fail_closed=options.fail_closed,
+            stated=[ip_address(text).packed for text in options.resolvers],
+            tell=self._members_changed,
+            heard=self._loops_heard,
+        )
+        #: Seconds that each answer waited for the loops, at most; and how often they were told.
+        self.waited_s, self.told = 0.0, 0
         self.observer.flows.called = self.naming.called
         plan = Plan(
             marks=marks,
@@ -103,6 +122,7 @@ class Recorder:
             queue_count=2,
             log_group=QUEUE,
             dns_group=QUEUE + 1,
+            answer_queue=QUEUE + 2,
             fail_closed=options.fail_closed,
             networks=extra,
             failsafe=tuple(options.failsafe),
@@ -129,6 +149,17 @@ class Recorder:
     def _reported(self, report: Report) -> Looked | None:
         self.observer.take_report(report)
         return self.judging.looked(report, self.loops) if report.held else None
+
+    def _members_changed(self, memberships: list[Membership]) -> None:
+        self.told += 1
+        if self.judging.tell_members(self.loops, memberships):
+            self.renewing = asyncio.create_task(self.enforcer.renew())
+
+    async def _loops_heard(self, within_seconds: float) -> bool:
+        began = time.monotonic()
+        heard = await self.loops.heard(within_seconds)
+        self.waited_s = max(self.waited_s, time.monotonic() - began)
+        return heard
 
     async def run(self) -> None:
         """Serve commands until standard input ends."""
@@ -214,6 +245,24 @@ class Recorder:
         self.settings = msgspec.structs.replace(self.settings, **changes)
         await self.enforcer.apply(self.settings)
         return True
+
+    async def do_expire(self) -> object:
+        """Forget names that are over, as is done every few seconds."""
+        self.naming.expire()
+        await self.enforcer.renew()
+        return True
+
+    async def do_waited(self) -> object:
+        """How long an answer has waited at most, ms, and how often loops were told of names."""
+        return [self.waited_s * 1_000, self.told]
+
+    async def do_conflicts(self) -> object:
+        """What of others is in our way, as the daemon looks for it."""
+        lookout = Lookout(
+            self.book, self.conditions.__setitem__, lambda code: self.conditions.pop(code, None)
+        )
+        await lookout.look_for_conflicts(self.offload.plan, self.loops.pids)
+        return list(self.conditions.values())
 
     async def do_switch(self) -> object:
         """A new generation."""

@@ -18,9 +18,11 @@ def question(text: str, kind: int = A) -> bytes:
     return name(text) + struct.pack(">HH", kind, 1)
 
 
-def query(text: str, kind: int = A, *, number: int = 1) -> bytes:
-    """A resolver's query."""
-    return struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, 0) + question(text, kind)
+def query(text: str, kind: int = A, *, number: int = 1, edns: int = 0) -> bytes:
+    """A resolver's query; with EDNS (RFC 6891) it takes so many bytes."""
+    extra = b"\0" + struct.pack(">HHIH", 41, edns, 0, 0) if edns else b""
+    head = struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, 1 if edns else 0)
+    return head + question(text, kind) + extra
 
 
 def record(owner: bytes | str, kind: int, value: bytes, seconds: int = 60) -> bytes:

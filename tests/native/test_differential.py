@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cnnf.defender.core.observations import Cgroups, Endpoints, Looked, Order, Seen
+from cnnf.defender.core.observations import Cgroups, Confirm, Endpoints, Looked, Order, Seen
 from cnnf.defender.core.tables import ANYONE, PREVENT, Tables, pack_rules
 from cnnf.defender.netlink.nfqueue import NF_DROP, NF_REPEAT, OUTPUT
 from tests.native.harness import Flow, Loop, Verdict, queued, running, segment
@@ -96,10 +96,13 @@ def random_order(random: Random) -> Order:
     def place() -> tuple[bytes, int, int]:
         return random.choice(PLACES)
 
+    def membership() -> tuple[bytes, bytes]:
+        return random.choice([b"", address()]), address()
+
     def several(make: Callable[[], T], most: int) -> list[T]:
         return [make() for _ in range(random.randint(0, most))]
 
-    kind = random.randrange(6)
+    kind = random.randrange(7)
     if kind == 0:
         return Cgroups(
             several(lambda: (random.choice(CGROUPS), candidate()), 2),
@@ -107,6 +110,8 @@ def random_order(random: Random) -> Order:
         )
     if kind == 1:
         return Looked(random.randint(0, 9), several(lambda: (random.randint(1, 9), candidate()), 2))
+    if kind == 2:
+        return Confirm(random.randint(0, 99))
     rules = [b"", pack_rules(1), pack_rules(9)]
     return Endpoints(
         several(lambda: (random.choice(rules), random.choice(rules)), 2),
@@ -123,6 +128,8 @@ def random_order(random: Random) -> Order:
         random.choice([None, several(address, 2)]),
         several(lambda: (*place(), several(anybody, 2) or [anybody()]), 3),
         several(place, 3),
+        several(lambda: (*membership(), random.randint(0, 5)), 3),
+        several(membership, 3),
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnnf.defender.core.limits import LOOP_FLOWS_MAX, TABLES_BYTES_MAX
-from cnnf.defender.core.observations import Endpoints, Prepare, encode
+from cnnf.defender.core.observations import Confirm, Endpoints, Prepare, encode
 from cnnf.defender.core.tables import Tables, encode_tables
 from cnnf.defender.kernel.loop_process import LoopKind
 from cnnf.defender.netlink.messages import attribute, message, nested
@@ -141,8 +141,8 @@ records = st.one_of(
     # Numbered as orders are, with whatever follows.
     st.builds(
         lambda number, rest: msgspec.msgpack.encode([number, *rest]),
-        st.integers(-1, 6),
-        st.lists(values, max_size=6),
+        st.integers(-1, 7),
+        st.lists(values, max_size=9),
     ),
     # Lengths that promise more than there is, and nesting without end.
     st.sampled_from(
@@ -150,10 +150,26 @@ records = st.one_of(
     ),
     st.builds(
         lambda flips: flipped(
-            encode(Endpoints([(b"", b"")], [(bytes(4), [0])], [], [(80, b"", 0)], [bytes(16)])),
+            encode(
+                Endpoints(
+                    [(b"", b"")],
+                    [(bytes(4), [0])],
+                    [],
+                    [(80, b"", 0)],
+                    [bytes(16)],
+                    [],
+                    [(bytes(4), 80, 6)],
+                    [(b"", bytes(4), 1), (bytes(16), bytes(16), 0)],
+                    [(bytes(4), bytes(4))],
+                )
+            ),
             flips,
         ),
-        st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=3),
+        st.lists(st.tuples(st.integers(0, 130), st.integers(0, 255)), max_size=3),
+    ),
+    st.builds(
+        lambda flips: flipped(encode(Confirm(2**40)), flips),
+        st.lists(st.tuples(st.integers(0, 12), st.integers(0, 255)), max_size=2),
     ),
 )
 

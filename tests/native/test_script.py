@@ -1,11 +1,12 @@
 """What the daemon and the kernel may expect of either loop, as scripts."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from cnnf.defender.core.limits import STRANGERS_MAX
-from cnnf.defender.core.observations import Cgroups, Endpoints, Looked, Use
+from cnnf.defender.core.observations import Cgroups, Confirm, Endpoints, Looked, Use
 from cnnf.defender.core.tables import ALERT, ALLOW, ANYONE, PREVENT, Tables, pack_rules
 from cnnf.defender.kernel.loop_process import LoopKind
 from cnnf.defender.netlink.nfqueue import FORWARD, INPUT, NF_DROP, NF_REPEAT, OUTPUT
@@ -324,6 +325,93 @@ def test_no_more_strangers_than_there_is_room_for_are_waited_for(loop: Loop) -> 
     assert len(sought) == len(set(sought)) == STRANGERS_MAX
 
 
+#: Rule 0 selects what the source was told a name of, rule 2 everything.
+CALLED = (b"", pack_rules(1))
+
+
+def by_name(**changes: object) -> Tables:
+    """Allow what has the name, prevent the rest, from containers, on port 80."""
+    values: dict[str, object] = {
+        "any_destination": pack_rules(4),
+        "port_rules": [b"", pack_rules(5), b"", b"", b""],
+        "classes": [(b"", b""), CALLED],
+        "by_dns": CALLED,
+    }
+    return by_port(**values | changes)
+
+
+def test_a_name_counts_for_whoever_was_told_it(loop: Loop) -> None:
+    loop.prepare(by_name())
+    loop.tell(Use(8))
+    there = bytes(10) + b"\xff\xff" + OUTSIDE
+    loop.tell(Endpoints(members=[(WEB, OUTSIDE, 1)]))
+    # What is let through by name may be remembered: nothing that comes would change it.
+    for number, one in enumerate((OUTSIDE, there), 1):
+        source = WEB if one is OUTSIDE else bytes(10) + b"\xff\xff" + WEB
+        packet = queued(number, FORWARD, segment(source, one, 80))
+        assert loop.answer_of(packet, number).mark == JUDGED | REMEMBER
+    # Another was not told; what is refused until a name comes is not remembered.
+    packet = queued(3, FORWARD, segment(SHOP, OUTSIDE, 80))
+    assert loop.answer_of(packet, 3).mark == JUDGED | REFUSE
+    # Nor was whoever connects from there.
+    packet = queued(4, FORWARD, segment(OUTSIDE, WEB, 80))
+    assert loop.answer_of(packet, 4).mark == JUDGED | REFUSE
+    # A port that no such rule takes can't be decided by name.
+    packet = queued(5, FORWARD, segment(SHOP, OUTSIDE, 79))
+    assert loop.answer_of(packet, 5).mark == JUDGED | REMEMBER
+    loop.tell(Endpoints(left=[(WEB, OUTSIDE), (SHOP, OUTSIDE)]))
+    packet = queued(6, FORWARD, segment(WEB, OUTSIDE, 80))
+    assert loop.answer_of(packet, 6).mark == JUDGED | REFUSE
+
+
+def test_the_host_has_names_of_its_own(loop: Loop) -> None:
+    loop.prepare(by_name(container_rules=0, members=[(b"", OUTSIDE, 1)]))
+    packet = segment(HOST, OUTSIDE, 80)
+    assert loop.answer_of(queued(1, OUTPUT, packet), 1).mark == JUDGED
+    assert loop.answer_of(queued(2, OUTPUT, segment(HOST, NEW, 80)), 2).mark == JUDGED | REFUSE
+    loop.tell(Endpoints(left=[(b"", OUTSIDE)]))
+    assert loop.answer_of(queued(3, OUTPUT, packet), 3).mark == JUDGED | REFUSE
+
+
+def test_what_goes_and_comes_at_once_is_there(loop: Loop) -> None:
+    loop.prepare(by_name())
+    loop.tell(Endpoints(members=[(WEB, OUTSIDE, 0)]))
+    loop.tell(Endpoints(left=[(WEB, OUTSIDE)], members=[(WEB, OUTSIDE, 1)]))
+    assert not loop.answer_of(queued(1, FORWARD, segment(WEB, OUTSIDE, 80)), 1).mark & REFUSE
+
+
+def test_what_was_told_is_confirmed_at_once(loop: Loop) -> None:
+    loop.prepare(by_name())
+    loop.barrier()
+    assert loop.last.confirmed == 0
+    loop.tell(Endpoints(members=[(WEB, OUTSIDE, 1)]))
+    loop.tell(Confirm(5))
+    loop.read_until(lambda: loop.last.confirmed == 5)
+    assert not loop.answer_of(queued(1, FORWARD, segment(WEB, OUTSIDE, 80)), 1).mark & REFUSE
+    # Every report says the last number; what was refused is confirmed as read, and counted.
+    loop.tell(Endpoints(members=[(WEB, OUTSIDE, 9)]))
+    loop.tell(Confirm(6))
+    loop.read_until(lambda: loop.last.confirmed == 6)
+    assert loop.last.undecodable == 1
+    loop.barrier()
+    assert loop.last.confirmed == 6
+
+
+def test_a_confirmation_does_not_wait_for_flows(kind: LoopKind) -> None:
+    """Flows are reported every 20 ms at most; an answer of DNS does not wait for that."""
+    with running(kind) as loop:
+        loop.prepare(by_name())
+        loop.barrier()
+        waited = []
+        for number in range(1, 30):
+            loop.kernel.send(queued(number, FORWARD, segment(WEB, OUTSIDE, 79)))
+            began = time.monotonic()
+            loop.tell(Confirm(number))
+            loop.read_until(lambda number=number: loop.last.confirmed == number)
+            waited.append(time.monotonic() - began)
+        assert sorted(waited)[len(waited) // 2] < 0.01
+
+
 def test_a_container_stops_being_known(loop: Loop) -> None:
     loop.prepare(by_port(networks=[NETWORK]))
     loop.tell(Use(1))
@@ -374,7 +462,15 @@ def test_an_output_packet_without_socket_is_never_remembered(loop: Loop) -> None
         Endpoints(peers=[(WEB, 80, 6, [2])]),
         Endpoints(peers=[(WEB, 80, 256, [0])]),
         Endpoints(gone=[(b"abc", 80, 6)]),
+        Endpoints(members=[(WEB, OUTSIDE, 1)]),
+        Endpoints(members=[(WEB, OUTSIDE, -1)]),
+        Endpoints(members=[(b"abc", OUTSIDE, 0)]),
+        Endpoints(members=[(WEB, b"", 0)]),
+        Endpoints(classes=[(pack_rules(8), b"")], members=[(WEB, OUTSIDE, 1)]),
+        Endpoints(left=[(WEB, b"")]),
+        Endpoints(left=[(bytes(5), OUTSIDE)], put=[(SHOP, [0])]),
         Use(-5),
+        Confirm(-1),
     ],
 )
 def test_an_order_that_points_nowhere_is_refused_whole(loop: Loop, order: object) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import sys
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -30,7 +30,20 @@ Networks = Annotated[
         help="A container network that no engine tells about (CIDR); may be given repeatedly.",
     ),
 ]
-Queue = Annotated[int, typer.Option(help="First NFQUEUE number.", min=0, max=65_000)]
+Resolvers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--resolver",
+        help="A server of DNS (its address) whose answers count for rules that name dns objects, "
+        "beside those that this host asks; may be given repeatedly.",
+    ),
+]
+Queue = Annotated[
+    int,
+    typer.Option(
+        help="First NFQUEUE number; the one after the loops' is for DNS.", min=0, max=65_000
+    ),
+]
 Queues = Annotated[int, typer.Option(help="Packet loops; 0: one a core, at most 4.", min=0, max=64)]
 LogGroup = Annotated[
     int, typer.Option(help="NFLOG group; the next one is for DNS.", min=1, max=65_534)
@@ -116,6 +129,7 @@ HostName = Annotated[str, typer.Option(help="This host's name; empty: the system
 def run(
     directory: Directory = DEFAULT_DIRECTORY,
     container_network: Networks = None,
+    resolver: Resolvers = None,
     queue: Queue = 8030,
     queues: Queues = 0,
     log_group: LogGroup = 8030,
@@ -163,6 +177,7 @@ def run(
         node=node,
         cluster=cluster,
         networks=parse_networks(container_network),
+        resolvers=parse_resolvers(resolver),
         host_name=host_name,
         spool_bytes=spool_mb * 2**20,
         unconfined=tuple(confine_daemon()),
@@ -273,6 +288,19 @@ def parse_networks(texts: list[str] | None) -> tuple[IPv4Network | IPv6Network, 
                 f"--container-network: {text!r} is no network; write 10.1.0.0/24", exit_code=2
             ) from error
     return tuple(networks)
+
+
+def parse_resolvers(texts: list[str] | None) -> tuple[bytes, ...]:
+    """The servers of DNS given by hand, packed. Raises Failure."""
+    found = []
+    for text in texts or ():
+        try:
+            found.append(ip_address(text).packed)
+        except ValueError as error:
+            raise Failure(
+                f"--resolver: {text!r} is no address; write 10.96.0.10", exit_code=2
+            ) from error
+    return tuple(found)
 
 
 def parse_loop(text: str) -> LoopKind:

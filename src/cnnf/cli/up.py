@@ -30,10 +30,12 @@ from cnnf.cli.defender import (
     PolicyFile,
     Queue,
     Queues,
+    Resolvers,
     SpoolMebibytes,
     parse_loop,
     parse_mask,
     parse_networks,
+    parse_resolvers,
 )
 from cnnf.cli.failure import Failure
 from cnnf.cli.lifetime import PARENT_VARIABLE, require_root
@@ -73,6 +75,7 @@ def up(
         bool, typer.Option("--demo", help="Also run the demo estate (needs Docker).")
     ] = False,
     container_network: Networks = None,
+    resolver: Resolvers = None,
     queue: Queue = 8030,
     queues: Queues = 0,
     log_group: LogGroup = 8030,
@@ -97,6 +100,7 @@ def up(
     require_root("cnnf up")
     # What can be refused is refused before anything is started.
     parse_networks(container_network)
+    parse_resolvers(resolver)
     parse_mask(mark_mask)
     parse_loop(loop)
     if policy is not None:
@@ -129,6 +133,8 @@ def up(
             arguments += ["--kubeconfig", str(kubeconfig)]
         for network in container_network or ():
             arguments += ["--container-network", network]
+        for address in resolver or ():
+            arguments += ["--resolver", address]
         if fail_closed:
             arguments.append("--fail-closed")
         if policy is not None:

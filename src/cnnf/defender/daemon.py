@@ -32,6 +32,8 @@ from cnnf.defender.core.limits import (
     SERVICES_INTERVAL_SECONDS,
 )
 from cnnf.defender.core.marks import marks_at
+from cnnf.defender.core.memberships import Membership
+from cnnf.defender.core.name_rules import NameRules
 from cnnf.defender.core.observations import Looked, Report
 from cnnf.defender.core.peers import Change as PeerChange
 from cnnf.defender.core.peers import Peers
@@ -99,7 +101,8 @@ class Defender:
         marks = marks_at(options.mark_mask)
         self._lookout = Lookout(self._book, self._condition, self._conditions.clear)
         self._peers = Peers()
-        self._judging = Judging(self._book, self._services, host_name, self._peers)
+        names = NameRules()
+        self._judging = Judging(self._book, self._services, host_name, self._peers, names)
         self._loops = Loops(
             range(options.queue_first, options.queue_first + queues),
             marks=marks,
@@ -125,6 +128,15 @@ class Defender:
             lambda: self._observer.packed_host_addresses,
             lambda said: self._health.happened("dns-unread", said),
         )
+        self._naming.hold_answers(
+            names,
+            options.queue_first + queues,
+            marks,
+            fail_closed=options.fail_closed,
+            stated=options.resolvers,
+            tell=self._members_changed,
+            heard=self._loops.heard,
+        )
         self._observer.flows.called = self._naming.called
         plan = Plan(
             marks=marks,
@@ -132,6 +144,7 @@ class Defender:
             queue_count=queues,
             log_group=options.log_group,
             dns_group=dns_group,
+            answer_queue=options.queue_first + queues,
             fail_closed=options.fail_closed,
             networks=options.networks,
             failsafe=options.failsafe_ports,
@@ -326,6 +339,10 @@ class Defender:
 
     def _peers_changed(self, changes: list[PeerChange]) -> None:
         if self._judging.tell_peers(self._loops, changes):
+            self._residents.owner_news.set()
+
+    def _members_changed(self, memberships: list[Membership]) -> None:
+        if self._judging.tell_members(self._loops, memberships):
             self._residents.owner_news.set()
 
     def _public_changed(self) -> None:

@@ -115,6 +115,7 @@ class Enforcer:
                 udp=settings.udp,
                 refuse_with=settings.refuse_with,
                 prevents=self._judging.prevents,
+                answers_held=self._judging.goes_by_names,
             )
             if compiled is not None and settings.cut and self._judging.prevents:
                 await self._cut(settings)
@@ -184,7 +185,7 @@ class Enforcer:
         async with self._changing:
             if self._counting:
                 await asyncio.wait(self._counting)
-            await self._switch(scopes=Scopes(), prevents=False)
+            await self._switch(scopes=Scopes(), prevents=False, answers_held=False)
             await self._collect()
 
     async def _switch_kindly(self) -> None:

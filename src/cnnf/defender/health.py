@@ -47,12 +47,13 @@ class Health:
         answered, undecodable, unaccounted, dropped, _ = self._loops.totals
         ours = range(plan.queue_first, plan.queue_first + plan.queue_count)
         mine = [statistics[queue] for queue in ours if queue in statistics]
+        answers = [statistics[plan.answer_queue]] if plan.answer_queue in statistics else []
         figures = Figures(
             asked=counted.get("asked"),
             unremembered=counted.get("unremembered"),
             answered=answered,
             waiting=sum(one[0] for one in mine),
-            overflowed=sum(sum(one[1:]) for one in mine),
+            overflowed=sum(sum(one[1:]) for one in (*mine, *answers)),
             undecodable=undecodable,
             unaccounted=unaccounted,
             dropped=dropped,

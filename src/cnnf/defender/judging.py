@@ -4,12 +4,16 @@ One owner: the daemon. The loops get whole tables when the policy or the mode ch
 of them starts, and single changes when a container comes, a service is named or a listener moves.
 """
 
+import time
+
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.attribution import Listeners, plain
 from cnnf.defender.core.containers import Container, as_instance
 from cnnf.defender.core.judge import Judge
 from cnnf.defender.core.judgement import Cause, Judgement, People, effect_name
 from cnnf.defender.core.limits import ORDER_PIECE_BYTES, ORDER_PIECES_MAX
+from cnnf.defender.core.memberships import Membership
+from cnnf.defender.core.name_rules import NameRules
 from cnnf.defender.core.observations import (
     Cgroups,
     Endpoints,
@@ -26,6 +30,7 @@ from cnnf.defender.kernel.loops import Loops
 from cnnf.defender.local_services import LocalServices
 from cnnf.policy.compiled import Compiled
 from cnnf.policy.endpoints import Identity, sorted_labels
+from cnnf.policy.rulesets import NOTHING
 
 _SERVICE = "service:"
 
@@ -39,9 +44,11 @@ class Judging:
         services: LocalServices,
         host_name: str,
         peers: Peers | None = None,
+        names: NameRules | None = None,
     ) -> None:
         self._book = book
         self._peers = Peers() if peers is None else peers
+        self._names = NameRules() if names is None else names
         self._services = services
         self._host_name = host_name
         self._judgement = Judgement(host_name)
@@ -72,8 +79,15 @@ class Judging:
         """Does it matter to a rule which of the host's programs connects?"""
         return self._judgement.asks_who
 
+    @property
+    def goes_by_names(self) -> bool:
+        """Does a rule in force select by names of DNS?"""
+        return self._judgement.scopes.any and self._names.matter
+
     def change(self, scopes: Scopes, compiled: Compiled | None = None) -> None:
         """Another mode or policy; `Loops.prepare` sends it."""
+        if compiled is not None:
+            self._names.use(compiled, time.time_ns() // 1_000_000)
         self._judgement.change(scopes, compiled)
 
     def tables(self) -> Tables:
@@ -179,6 +193,20 @@ class Judging:
         self._tell(loops, Endpoints(classes=self._judgement.new_classes(), peers=peers, gone=gone))
         return any(self._outlives(change) for change in changes)
 
+    def tell_members(self, loops: Loops, memberships: list[Membership]) -> bool:
+        """Tell which ends rules select by name now; True when what is remembered of one may not
+        hold any more. What a name could still change was not remembered."""
+        if not self._judgement.rules:
+            return False
+        # What was told of the same end before is over.
+        last = {(one.asker, one.address): one for one in memberships}.values()
+        members = self._judgement.members(one for one in last if one.selected != NOTHING)
+        left = [(one.asker, one.address) for one in last if one.selected == NOTHING]
+        self._tell(
+            loops, Endpoints(classes=self._judgement.new_classes(), members=members, left=left)
+        )
+        return any(one.selected | one.before != one.selected for one in memberships)
+
     def tell_where_to_ask(self, loops: Loops) -> bool:
         """Who is not known matters elsewhere by now."""
         if self._judgement.rules:
@@ -227,6 +255,7 @@ class Judging:
             networks=self._book.networks,
             peers=self._peers.known(),
             doubtful=self._peers.doubtful,
+            members=self._names,
         )
 
     def _identity(self, instance: str) -> Identity | None:

@@ -94,12 +94,6 @@ class LocalPolicy:
             )
         policy = parse_policy(data, subject=str(self.path))
         compiled = compile_policy(policy, self._now_ms())
-        if "dns" in compiled.uses:
-            # A rule that never matches, and nobody is told, is worse than none.
-            raise InvalidValueError(
-                f"{self.path}: an enabled rule names a dns object, which is not enforced yet; "
-                "use a subnet object, or disable the rule"
-            )
         self._policy, self._ends_ms = policy, compiled.ends_ms
         return compiled
 

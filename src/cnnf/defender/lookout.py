@@ -49,9 +49,10 @@ class Lookout:
 
     async def look_for_conflicts(self, plan: Plan, own_pids: Iterable[int]) -> None:
         """Say what of others is in our way."""
-        queues = range(plan.queue_first, plan.queue_first + plan.queue_count)
+        # The last of them is answered by ourselves.
+        pids = {*own_pids, os.getpid()}
         found = await asyncio.to_thread(
-            conflicts.conflicts, queues, plan.marks.mask, udp=plan.udp, own_pids=set(own_pids)
+            conflicts.conflicts, plan.queues, plan.marks.mask, udp=plan.udp, own_pids=pids
         )
         if found:
             text = "; ".join(f"{one.where}: {one.what} ({one.advice})" for one in found)

@@ -37,6 +37,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     node: str = ""
     cluster: str = ""
     networks: tuple[Network, ...] = ()
+    #: Servers of DNS, packed, whose answers count for rules beside those that the host asks.
+    resolvers: tuple[bytes, ...] = ()
     host_name: str = ""
     #: Bytes of disk for what the Console has not acknowledged; 0: none.
     spool_bytes: int = SPOOL_BYTES_DEFAULT

@@ -106,9 +106,16 @@ class Compiled:
 
     def by_identity(self) -> Selected:
         """Every rule that an image, service or host object may select for somebody."""
+        return self._of_kinds("image", "service", "host")
+
+    def by_dns(self) -> Selected:
+        """Every rule that a dns object may select for somebody."""
+        return self._of_kinds("dns")
+
+    def _of_kinds(self, *kinds: ObjectKind) -> Selected:
         found = NOTHING
         for one, carried in zip(self._objects, self._carried, strict=True):
-            if one.kind in ("image", "service", "host"):
+            if one.kind in kinds:
                 found |= carried
         return found
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from cnnf.defender.core.addressbook import AddressBook
-from cnnf.defender.core.judge import ALLOW, CERTAIN, GRAVE, MATTERS, PREVENT, Judge
+from cnnf.defender.core.judge import ALLOW, CERTAIN, GRAVE, MATTERS, PREVENT, Judge, Verdict
 from cnnf.defender.core.limits import ORDER_PIECE_BYTES, ORDER_PIECES_MAX
 from cnnf.defender.core.observations import Endpoints, Order, decode_order, encode, in_pieces
 from cnnf.defender.core.peers import Change, Crowd, Kept, Peers, identity_of
@@ -72,10 +73,7 @@ class OneLoop:
         self.orders += 1
         told = decode_order(data)
         assert isinstance(told, Endpoints)
-        self.judge.change(
-            told.classes, told.put, told.drop, told.listeners, told.host_addresses, told.peers,
-            told.gone,
-        )  # fmt: skip
+        self.judge.change(*msgspec.structs.astuple(told))
 
     def prepare(self, tables: Tables) -> None:
         """As `Loops.prepare`."""
@@ -111,13 +109,13 @@ def test_who_connects_to_is_found_by_address_and_port(judging: Judging, loop: An
     assert loop.judge.decide(OUTPUT, HERE, THERE, 8080, 6, 7).doubt == GRAVE
     # What was not known was not remembered: no new generation for it.
     assert not judging.tell_peers(loop, [Change(TO, None, SHOP)])
-    assert loop.judge.decide(OUTPUT, HERE, THERE, 8080, 6, 7) == (PREVENT, 1, True, CERTAIN)
+    assert loop.judge.decide(OUTPUT, HERE, THERE, 8080, 6, 7) == Verdict(PREVENT, 1, True, CERTAIN)
     judging.tell_peers(
         loop, [Change((THERE, 443, 6), None, WEB), Change((THERE, 22, 6), None, HOST)]
     )
     assert (effect(443), effect(22)) == (PREVENT, PREVENT)
     assert judging.tell_peers(loop, [Change(TO, SHOP, NOBODY)])
-    assert loop.judge.decide(OUTPUT, HERE, THERE, 8080, 6, 7) == (ALLOW, -1, True, CERTAIN)
+    assert loop.judge.decide(OUTPUT, HERE, THERE, 8080, 6, 7) == Verdict(ALLOW, -1, True, CERTAIN)
     assert judging.tell_peers(loop, [Change((THERE, 443, 6), WEB, None)])
     assert loop.judge.decide(OUTPUT, HERE, THERE, 443, 6, 7).doubt == GRAVE
 
@@ -128,13 +126,13 @@ def test_who_connects_from_there_is_found_by_address_alone(judging: Judging, loo
     loop.judge.change([], [], [], [(80, b"", candidate)], [HERE])
     assert loop.judge.decide(INPUT, THERE, HERE, 80, 6).doubt == GRAVE
     judging.tell_peers(loop, [Change(FROM, None, SHOP)])
-    assert loop.judge.decide(INPUT, THERE, HERE, 80, 6) == (PREVENT, 0, True, CERTAIN)
+    assert loop.judge.decide(INPUT, THERE, HERE, 80, 6) == Verdict(PREVENT, 0, True, CERTAIN)
     both = Crowd((*SHOP.identities, *WEB.identities))
     assert judging.tell_peers(loop, [Change(FROM, SHOP, both)])
     # Of those who may be behind the address not all are prevented.
-    assert loop.judge.decide(INPUT, THERE, HERE, 80, 6) == (ALLOW, -1, False, CERTAIN)
+    assert loop.judge.decide(INPUT, THERE, HERE, 80, 6) == Verdict(ALLOW, -1, False, CERTAIN)
     judging.tell_peers(loop, [Change(FROM, both, Crowd(SHOP.identities, more=True))])
-    assert loop.judge.decide(INPUT, THERE, HERE, 80, 6) == (ALLOW, -1, False, CERTAIN)
+    assert loop.judge.decide(INPUT, THERE, HERE, 80, 6) == Verdict(ALLOW, -1, False, CERTAIN)
 
 
 def test_another_name_that_the_rules_do_not_tell_apart_is_no_news(
@@ -154,7 +152,7 @@ def test_what_was_forgotten_for_want_of_room_was_right(judging: Judging, loop: A
 def test_whole_tables_have_everything(judging: Judging, peers: Peers) -> None:
     peers.restore([Kept(TO, SHOP, 1), Kept(FROM, WEB, 1)])
     judge = Judge(judging.tables())
-    assert judge.decide(OUTPUT, HERE, THERE, 8080, 6, 7) == (PREVENT, 1, True, CERTAIN)
+    assert judge.decide(OUTPUT, HERE, THERE, 8080, 6, 7) == Verdict(PREVENT, 1, True, CERTAIN)
 
 
 def test_without_rules_nobody_has_to_be_told(peers: Peers) -> None:
@@ -187,11 +185,11 @@ networkObjects:
     )
     judge = Judge(judging.tables())
     # Whoever the other is, it is prevented; only by which rule is to be seen.
-    assert judge.decide(OUTPUT, HERE, THERE, 80, 6, 7) == (PREVENT, 1, True, MATTERS)
+    assert judge.decide(OUTPUT, HERE, THERE, 80, 6, 7) == Verdict(PREVENT, 1, True, MATTERS)
     # Where the other list is not in force, a container there would be let through.
     judging.change(Scopes(hosts=True))
     judge = Judge(judging.tables())
-    assert judge.decide(OUTPUT, HERE, THERE, 80, 6, 7) == (PREVENT, 1, True, GRAVE)
+    assert judge.decide(OUTPUT, HERE, THERE, 80, 6, 7) == Verdict(PREVENT, 1, True, GRAVE)
 
 
 @pytest.mark.parametrize("count", [1_000, 20_000])
@@ -216,11 +214,13 @@ def test_pieces_are_the_whole() -> None:
         host_addresses=[],
         peers=[(bytes([10, 2, *number.to_bytes(2)]), 80, 6, [1]) for number in range(2_000)],
         gone=[(bytes([10, 3, *number.to_bytes(2)]), 0, 0) for number in range(2_000)],
+        members=[(bytes(16), bytes([10, 4, *number.to_bytes(2)]), 1) for number in range(2_000)],
+        left=[(b"", bytes([10, 5, *number.to_bytes(2)])) for number in range(2_000)],
     )
     pieces = list(in_pieces(order))
     assert all(len(encode(piece)) <= ORDER_PIECE_BYTES for piece in pieces)
     assert len(pieces) > 5
-    for name in ("classes", "put", "drop", "peers", "gone"):
+    for name in ("classes", "put", "drop", "peers", "gone", "members", "left"):
         joined = [entry for piece in pieces for entry in getattr(piece, name)]
         assert joined == getattr(order, name)
     replaced = [(one.listeners, one.host_addresses) for one in pieces if one.listeners is not None]

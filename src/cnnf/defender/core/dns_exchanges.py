@@ -110,7 +110,7 @@ class Exchanges:
         if not message.addresses:
             return None
         addresses = tuple((plain(address), seconds) for address, seconds in message.addresses)
-        return Learned(query.asker, asked.name, addresses)
+        return Learned(query.asker, asked.name, addresses, plain(query.ends.destination))
 
     def _from_stream(self, asker: bytes, carried: Carried, now_ms: int) -> list[bytes]:
         key = asker, carried.ends

@@ -13,6 +13,7 @@ from cnnf.defender.core.limits import (
     TABLE_ADDRESSES_MAX,
     TABLE_CGROUPS_MAX,
     TABLE_CLASSES_MAX,
+    TABLE_MEMBERS_MAX,
     TABLE_PEERS_MAX,
 )
 from cnnf.defender.core.tables import (
@@ -25,6 +26,8 @@ from cnnf.defender.core.tables import (
     Behind,
     InvalidTablesError,
     Listeners,
+    MemberList,
+    Membership,
     Named,
     PeerList,
     Place,
@@ -34,6 +37,8 @@ from cnnf.defender.core.tables import (
     check_classes,
     check_host_addresses,
     check_listeners,
+    check_members,
+    check_memberships,
     check_named,
     check_peers,
     check_places,
@@ -49,6 +54,9 @@ _NOBODY = (0,)
 #: An end elsewhere that was not told of: judged as nobody, and doubted for it may be anyone.
 _STRANGER = (-1,)
 _ANYONE = (ANYONE,)
+#: An end without names, in place of the class of its names; and the asker that is this host.
+_NAMELESS = -1
+_HOST = b""
 
 #: Nothing is doubted; it matters who is there; and some would be prevented, others not.
 CERTAIN, MATTERS, GRAVE = 0, 1, 2
@@ -58,12 +66,14 @@ _Class = tuple[int, int]
 
 class Verdict(NamedTuple):
     """The effect, the rule that decided (-1: none), and whether all candidates agree; and what may
-    be otherwise once an end elsewhere is known that is not yet."""
+    be otherwise once an end elsewhere is known that is not yet. `settled`: no name that an end may
+    get would change the effect."""
 
     effect: int
     rule: int
     unanimous: bool
     doubt: int = CERTAIN
+    settled: bool = True
 
 
 class Judge:
@@ -101,6 +111,9 @@ class Judge:
         self._peers: dict[Place, tuple[int, ...]] = {}
         self._put_peers(tables.peers)
         self._by_name = unpack_rules(tables.by_name[0]), unpack_rules(tables.by_name[1])
+        self._by_dns = unpack_rules(tables.by_dns[0]), unpack_rules(tables.by_dns[1])
+        self._members: dict[Membership, int] = {}
+        self._put_members(tables.members)
         self._private = tables.private
         self.stranger_ms = tables.stranger_ms
         self._listeners: dict[tuple[int, bytes], tuple[int]] = {}
@@ -121,10 +134,12 @@ class Judge:
         host_addresses: list[bytes] | None,
         peers: PeerList | None = None,
         gone: list[Place] | None = None,
+        members: MemberList | None = None,
+        left: list[Membership] | None = None,
     ) -> None:
         """More classes, numbered on; who stands behind addresses; who listens; own addresses; who
-        stands at ends elsewhere."""
-        peers, gone = peers or [], gone or []
+        stands at ends elsewhere; whose names an asker was told."""
+        peers, gone, members, left = peers or [], gone or [], members or [], left or []
         known = len(self._classes) + len(classes)
         check_classes(classes, len(self._effects))
         check_behind(put, known)
@@ -133,12 +148,15 @@ class Judge:
         check_host_addresses(host_addresses or [])
         check_peers(peers, known)
         check_places(gone)
+        check_members(members, known)
+        check_memberships(left)
         if (
             known > TABLE_CLASSES_MAX
             or len(self._addresses) + len(put) > TABLE_ADDRESSES_MAX
             or len(self._peers) + len(peers) > TABLE_PEERS_MAX
+            or len(self._members) + len(members) > TABLE_MEMBERS_MAX
         ):
-            raise InvalidTablesError("more classes, addresses or peers than a loop knows")
+            raise InvalidTablesError("more classes, addresses, peers or members than a loop knows")
         self._add_classes(classes)
         for address in drop:
             self._addresses.pop(address, None)
@@ -151,6 +169,9 @@ class Judge:
         for place in gone:
             self._peers.pop(place, None)
         self._put_peers(peers)
+        for membership in left:
+            self._members.pop(membership, None)
+        self._put_members(members)
 
     def put_cgroups(self, put: Named, drop: list[int]) -> None:
         """Which cgroups name a service."""
@@ -171,6 +192,10 @@ class Judge:
     def _put_peers(self, peers: PeerList) -> None:
         for address, port, protocol, who in peers:
             self._peers[address, port, protocol] = tuple(who)
+
+    def _put_members(self, members: MemberList) -> None:
+        for asker, address, class_ in members:
+            self._members[asker, address] = class_
 
     def _set_listeners(self, listeners: Listeners) -> None:
         self._listeners = {(port, address): (who,) for port, address, who in listeners}
@@ -228,10 +253,17 @@ class Judge:
             sources: tuple[int, ...] = (told,)
         else:
             sources = self._host if hook == OUTPUT else self._elsewhere(source, 0, 0)
-        if hook == INPUT or self._is_host(destination):
+        to_host = hook == INPUT or self._is_host(destination)
+        if to_host:
             destinations = self._listening(destination, port)
         else:
             destinations = self._elsewhere(destination, port, protocol)
+        # Each end's names are those that the other one was told.
+        asker = _HOST if hook == OUTPUT or self._is_host(source) else source
+        names = (
+            self._members.get((_HOST if to_host else destination, source), _NAMELESS),
+            self._members.get((asker, destination), _NAMELESS),
+        )
         key = (
             sources,
             self._stretch(source),
@@ -239,10 +271,11 @@ class Judge:
             self._stretch(destination),
             bisect_right(self._port_starts, port),
             protocol,
+            names,
         )
         verdict = self._cache.get(key)
         if verdict is None:
-            verdict = self._judge(sources, key[1], destinations, key[3], port, protocol)
+            verdict = self._judge(sources, key[1], destinations, key[3], port, protocol, names)
             if len(self._cache) >= JUDGE_CACHE_MAX:
                 self._cache.clear()
             self._cache[key] = verdict
@@ -256,25 +289,34 @@ class Judge:
         destination_stretch: int,
         port: int,
         protocol: int,
+        names: tuple[int, int],
     ) -> Verdict:
         from_, to = self._classes[source_stretch][0], self._classes[destination_stretch][1]
+        called = self._named_class(names[0])[0], self._named_class(names[1])[1]
         rules = self._protocols.get(protocol, 0)
         rules &= self._port_rules[bisect_right(self._port_starts, port) - 1]
-        subnets = self._any[0] | from_, self._any[1] | to
-        found = self._outcomes(
-            _known_as(sources, _NOBODY), _known_as(destinations, _NOBODY), rules, subnets
-        )
+        subnets = self._any[0] | from_ | called[0], self._any[1] | to | called[1]
+        known = _known_as(sources, _NOBODY), _known_as(destinations, _NOBODY)
+        found = self._outcomes(*known, rules, subnets)
         effect, rule = min(found)
         unanimous = len({one for one, _ in found}) == 1
+        settled = True
+        if any(self._by_dns):
+            # Whoever has several names is decided about by the first rule that he meets.
+            anyhow = self._outcomes(*known, rules, subnets, self._by_dns)
+            settled = len({one for one, _ in anyhow}) == 1
         if sources is not _STRANGER and destinations is not _STRANGER:
-            return Verdict(effect, rule, unanimous)
+            return Verdict(effect, rule, unanimous, CERTAIN, settled)
         found = self._outcomes(
             _known_as(sources, _ANYONE), _known_as(destinations, _ANYONE), rules, subnets
         )
         effects = {one for one, _ in found}
         grave = PREVENT in effects and len(effects) > 1
         doubt = GRAVE if grave else MATTERS if len(found) > 1 else CERTAIN
-        return Verdict(effect, rule, unanimous, doubt)
+        return Verdict(effect, rule, unanimous, doubt, settled)
+
+    def _named_class(self, number: int) -> _Class:
+        return self._classes[number] if number >= 0 else (0, 0)
 
     def _outcomes(
         self,
@@ -282,8 +324,10 @@ class Judge:
         destinations: tuple[int, ...],
         rules: int,
         subnets: tuple[int, int],
+        named: tuple[int, int] = (0, 0),
     ) -> set[tuple[int, int]]:
-        """The effects and rules that may decide, over all pairs of candidates."""
+        """The effects and rules that may decide, over all pairs of candidates; `named` are rules
+        that may select either end besides."""
         everybody = sources + destinations
         if any(who & 1 for who in everybody):
             lists: tuple[int, ...] = (0,)
@@ -297,11 +341,15 @@ class Judge:
             listed = rules & self._lists[number]
             for one in sources:
                 sure, maybe = self._selecting(one, 0)
-                matching = listed & (subnets[0] | sure), listed & (subnets[0] | maybe)
+                matching = (
+                    listed & (subnets[0] | sure),
+                    listed & (subnets[0] | maybe | named[0]),
+                )
                 for other in destinations:
                     sure, maybe = self._selecting(other, 1)
                     found |= self._first(
-                        matching[0] & (subnets[1] | sure), matching[1] & (subnets[1] | maybe)
+                        matching[0] & (subnets[1] | sure),
+                        matching[1] & (subnets[1] | maybe | named[1]),
                     )
         return found
 

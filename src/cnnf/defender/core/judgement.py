@@ -21,6 +21,7 @@ from cnnf.defender.core.limits import (
     STRANGER_DELAY_MS,
     TABLES_REMEMBERED_MAX,
 )
+from cnnf.defender.core.memberships import Membership
 from cnnf.defender.core.peers import Crowd
 from cnnf.defender.core.plan import Scopes
 from cnnf.defender.core.tables import (
@@ -28,6 +29,7 @@ from cnnf.defender.core.tables import (
     ALLOW,
     ANYONE,
     PREVENT,
+    MemberList,
     PeerList,
     Place,
     Tables,
@@ -48,7 +50,8 @@ _Class = tuple[int, int]
 class People(msgspec.Struct, frozen=True, kw_only=True):
     """Who is here: by address (of containers), by (port, address or empty) where services listen,
     and by the cgroup that names a service; and who is known to stand at ends elsewhere, with the
-    (first, last) addresses where somebody unknown may be one of them."""
+    (first, last) addresses where somebody unknown may be one of them; and whose names were told to
+    whom, as far as rules go by them."""
 
     addresses: Mapping[bytes, list[Identity]] = {}
     listeners: Mapping[tuple[int, bytes], Identity] = {}
@@ -57,6 +60,7 @@ class People(msgspec.Struct, frozen=True, kw_only=True):
     networks: tuple[Network, ...] = ()
     peers: Iterable[tuple[Place, Crowd]] = ()
     doubtful: list[tuple[bytes, bytes]] = []
+    members: Iterable[Membership] = ()
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -143,7 +147,8 @@ class Judgement:
         addresses = self.addresses(people.addresses) if ruled else {}
         listeners = self.listeners(people.listeners) if ruled else []
         peers = self.peers(people.peers) if ruled else []
-        named = compiled.by_identity()
+        members = self.members(people.members) if ruled else []
+        named, by_dns = compiled.by_identity(), compiled.by_dns()
         cgroups = [(cgroup, self.candidate(who)) for cgroup, who in people.cgroups.items()]
         return Tables(
             version=self._version,
@@ -181,6 +186,8 @@ class Judgement:
             # Where no rule names anybody it does not matter who somebody is.
             private=people.doubtful if named.source | named.destination else [],
             stranger_ms=STRANGER_DELAY_MS,
+            members=members,
+            by_dns=(pack_rules(by_dns.source), pack_rules(by_dns.destination)),
         )
 
     def candidate(self, identity: Identity, address: bytes = b"") -> int:
@@ -208,6 +215,13 @@ class Judgement:
             who = self.crowd(crowd, place[0])
             found.append((*place, shared.setdefault(tuple(who), who)))
         return found
+
+    def members(self, memberships: Iterable[Membership]) -> MemberList:
+        """Ends with names, and the class of those."""
+        return [
+            (one.asker, one.address, self._class(one.selected.source, one.selected.destination))
+            for one in memberships
+        ]
 
     def crowd(self, crowd: Crowd, address: bytes = b"") -> list[int]:
         """The candidates of everybody who may stand at an end elsewhere; nobody: whom only subnets

@@ -226,6 +226,11 @@ TABLE_HOST_ADDRESSES_MAX = 4_096
 #: (PEERS_MAX), so that there is room for what comes before what goes.
 TABLE_PEERS_MAX = 65_536
 
+#: Ends that rules by name select, each for one asker, that loops are told of; ~100 bytes each in a
+#: loop, 7 MB. What is beyond it is not selected by name. A loop takes twice as many, as with peers.
+MEMBERS_MAX = 65_536
+TABLE_MEMBERS_MAX = 131_072
+
 #: Answers of the Console that are kept, in memory, in the loops and on disk; ~450 bytes each here,
 #: 9 MB in all. At the bound a sixteenth goes, unused for longest.
 PEERS_MAX = 20_000
@@ -334,6 +339,18 @@ COVERAGE_BUCKETS_MAX = 256
 #: be as dear as can be take 0.8 ms, so then most of one, of what others leave. Beyond the bound
 #: they pass without being read, are counted, and what they say gives no name.
 DNS_PACKETS_PER_SECOND = 2_000
+#: Of those, a container's own, both ways: 250 exchanges, where a busy one makes ten. One that asks
+#: without end leaves three quarters to the others. For how many that is kept, ~200 bytes each, and
+#: how long: of further ones only the sum is bounded.
+DNS_PACKETS_PER_ASKER = 500
+DNS_ASKERS_MAX = 16_384
+DNS_ASKER_SECONDS = 10
+#: Of those, a container's own, both ways: 250 exchanges, where a busy one makes ten. One that asks
+#: without end leaves three quarters to the others. For how many that is kept, ~200 bytes each, and
+#: how long: of further ones only the sum is bounded.
+DNS_PACKETS_PER_ASKER = 500
+DNS_ASKERS_MAX = 16_384
+DNS_ASKER_SECONDS = 10
 #: Bytes of each that are copied: 4,096 of EDNS and all headers before them.
 DNS_COPY_BYTES = 4_352
 #: Bytes of one message over TCP; a longer one, and all that follows it there, is not read.
@@ -347,8 +364,9 @@ DNS_ANSWER_MS_MAX = 10_000
 DNS_STREAMS_MAX = 256
 DNS_STREAM_IDLE_MS = 30_000
 
-#: Addresses with a name, over all askers and of one asker; ~400 bytes each, 13 MB in all. Beyond it
-#: the oldest go, and their flows are shown by address.
+#: Addresses with a name, over all askers and of one asker; ~400 bytes each, 13 MB in all; as many
+#: again for rules, of configured resolvers alone. Beyond it the oldest go: their flows are shown by
+#: address, and no rule selects them by name.
 NAMED_ADDRESSES_MAX = 32_768
 NAMED_BY_ASKER_MAX = 4_096
 #: Names of one address that are kept for one asker, the newest of them.
@@ -361,3 +379,14 @@ NAME_TTL_MAX_MS = 86_400_000
 #: How long an address that has no name any more is still shown by its last one, where a program
 #: goes on using it.
 NAME_LINGER_MS = 3_600_000
+
+#: Answers of DNS that wait until the loops know what they say; ~5 KB each with what the kernel
+#: keeps, 5 MB. Further ones pass (or are dropped, when failing closed). How long one waits at most:
+#: loops confirm within a few milliseconds, but on a machine with nothing to spare a flood has made
+#: answers wait 200; who asks is patient for seconds. At all that is read there is room for each.
+ANSWERS_HELD_MAX = 1_024
+ANSWER_HOLD_MS = 500
+#: How often it is looked which resolvers this host is configured with, and what names are over.
+NAMES_LOOK_SECONDS = 10.0
+#: Bytes of a resolv.conf that are read; resolvers themselves heed three of its servers.
+RESOLV_CONF_BYTES_MAX = 65_536

@@ -5,20 +5,32 @@ different: most answers name again what is known. Nothing is decided here.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from cnnf.defender.core.names import Changed, Names
+from cnnf.defender.core.limits import MEMBERS_MAX
+from cnnf.defender.core.names import Changed
 from cnnf.policy.compiled import Compiled
 from cnnf.policy.rulesets import NOTHING, Selected
 
 
 class Membership(NamedTuple):
     """The rules whose dns objects select an address when this asker connects there, or is
-    connected to from there; `NOTHING`: none do any more."""
+    connected to from there; `NOTHING`: none do any more. `before`: those that did."""
 
     asker: bytes
     address: bytes
     selected: Selected
+    before: Selected = NOTHING
+
+
+class Known(Protocol):
+    """Names by asker and address, as `Names` has them."""
+
+    def matching(self, asker: bytes, address: bytes, now_ms: int) -> tuple[str, ...]:
+        """The names that hold now."""
+
+    def entries(self, now_ms: int) -> Iterable[tuple[bytes, bytes, tuple[str, ...]]]:
+        """Asker, address and names, of all that have one."""
 
 
 class Memberships:
@@ -37,7 +49,7 @@ class Memberships:
         for place, selected in self._selected.items():
             yield Membership(*place, selected)
 
-    def use(self, compiled: Compiled, names: Names, now_ms: int) -> None:
+    def use(self, compiled: Compiled, names: Known, now_ms: int) -> None:
         """Another policy: everything is to be told anew."""
         self._compiled = compiled
         self._selected = {}
@@ -45,18 +57,20 @@ class Memberships:
             known = [Changed(asker, address) for asker, address, _ in names.entries(now_ms)]
             self.update(known, names, now_ms)
 
-    def update(self, changed: Iterable[Changed], names: Names, now_ms: int) -> list[Membership]:
-        """Look again where names have come or gone; what is different now."""
+    def update(self, changed: Iterable[Changed], names: Known, now_ms: int) -> list[Membership]:
+        """Look again where names have come or gone; what is different now, within the bound."""
         if not self.matter:
             return []
         told = []
         for place in changed:
             selected = self._compiled.selected_names(names.matching(*place, now_ms))
-            if selected == self._selected.get(place, NOTHING):
+            before = self._selected.get(place, NOTHING)
+            full = before == NOTHING and len(self._selected) >= MEMBERS_MAX
+            if selected == before or full:
                 continue
             if selected == NOTHING:
                 del self._selected[place]
             else:
                 self._selected[place] = selected
-            told.append(Membership(*place, selected))
+            told.append(Membership(*place, selected, before))
         return told

@@ -23,11 +23,13 @@ HOST = b""
 
 
 class Learned(NamedTuple):
-    """What an asker was told of a name: packed addresses, each with its seconds to live."""
+    """What an asker was told of a name, and by which server: packed addresses, those of the name
+    each with its seconds to live."""
 
     asker: bytes
     name: str
     addresses: tuple[tuple[bytes, int], ...]
+    server: bytes = b""
 
 
 class Changed(NamedTuple):
@@ -46,7 +48,8 @@ _View = OrderedDict[bytes, _Named]
 class Names:
     """Names by asker and address, as many as its bounds allow: the oldest go first."""
 
-    def __init__(self) -> None:
+    def __init__(self, ttl_min_ms: int = NAME_TTL_MIN_MS) -> None:
+        self._ttl_min_ms = ttl_min_ms
         self._views: dict[bytes, _View] = {}
         self._count = 0
         #: Addresses whose names were given up for want of room.
@@ -62,7 +65,7 @@ class Names:
 
     def learn(self, learned: Learned, now_ms: int) -> list[Changed]:
         """Take an answer. Tells where names have come or gone, for what judges by them."""
-        asker, name, addresses = learned
+        asker, name, addresses, _ = learned
         changed = []
         view = self._views.setdefault(asker, OrderedDict()) if addresses else _View()
         for address, seconds in addresses:
@@ -74,7 +77,7 @@ class Names:
                 named = {}
                 self._count += 1
             before = named.pop(name, 0)
-            kept = min(max(seconds * 1000, NAME_TTL_MIN_MS), NAME_TTL_MAX_MS)
+            kept = min(max(seconds * 1000, self._ttl_min_ms), NAME_TTL_MAX_MS)
             if before <= now_ms:
                 changed.append(Changed(asker, address))
             named[name] = max(before, now_ms + kept)

@@ -45,6 +45,7 @@ class Report(msgspec.Struct, frozen=True, array_like=True):
     sends them, which it confirms by this number. `dropped` counts packets that could not be judged
     and were not let through, `delayed` those that were dropped so that their ends elsewhere can be
     asked for until they are sent again; `sought` are such ends, and those that matter otherwise.
+    `confirmed` is the number of the last order to confirm.
     """
 
     generation: int
@@ -57,6 +58,7 @@ class Report(msgspec.Struct, frozen=True, array_like=True):
     held: int = 0
     delayed: int = 0
     sought: list[tuple[bytes, int, int]] = []
+    confirmed: int = 0
 
 
 class Use(msgspec.Struct, frozen=True, array_like=True, tag=0):
@@ -93,7 +95,8 @@ class Endpoints(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """What has changed of endpoints: more classes, addresses, listeners, the host's addresses.
 
     `listeners` and `host_addresses` replace those before unless they are None. `peers` are ends
-    elsewhere with who stands there, `gone` those that are not known any more.
+    elsewhere with who stands there, `gone` those that are not known any more. `members` are ends
+    whose names an asker was told, `left` those that have none any more.
     """
 
     classes: list[tuple[bytes, bytes]] = []
@@ -103,6 +106,8 @@ class Endpoints(msgspec.Struct, frozen=True, array_like=True, tag=4):
     host_addresses: list[bytes] | None = None
     peers: list[tuple[bytes, int, int, list[int]]] = []
     gone: list[tuple[bytes, int, int]] = []
+    members: list[tuple[bytes, bytes, int]] = []
+    left: list[tuple[bytes, bytes]] = []
 
 
 class Room(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -114,7 +119,13 @@ class Room(msgspec.Struct, frozen=True, array_like=True, tag=5):
     addresses: list[bytes] = []
 
 
-Order = Use | Prepare | Cgroups | Looked | Endpoints | Room
+class Confirm(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Report at once, under this number, that all that was told before is judged by."""
+
+    number: int
+
+
+Order = Use | Prepare | Cgroups | Looked | Endpoints | Room | Confirm
 
 #: A number's bytes at most, as it is encoded.
 _NUMBER_BYTES = 9
@@ -146,7 +157,7 @@ def in_pieces(order: Endpoints) -> Iterator[Endpoints]:
     """
     parts: dict[str, list[Any]] = {}
     size = 0
-    for name in ("classes", "gone", "drop", "put", "peers"):
+    for name in ("classes", "gone", "left", "drop", "put", "peers", "members"):
         for entry in getattr(order, name):
             length = _length(entry)
             if size and size + length > ORDER_PIECE_BYTES:

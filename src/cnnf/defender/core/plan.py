@@ -46,7 +46,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     it needs then stays, since taking one out makes the kernel drop what waits in queues.
     `failsafe` are ports of this host, `console` places elsewhere, that are counted but never asked
     about. `levels` is the deepest cgroup that flows are remembered for. `dns_group` is where copies
-    of DNS go, 0: nowhere.
+    of DNS go, 0: nowhere; `answer_queue` is where answers wait while `answers_held`.
     """
 
     marks: Marks
@@ -54,6 +54,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     queue_count: int
     log_group: int
     dns_group: int = 0
+    answer_queue: int = 0
+    answers_held: bool = False
     fail_closed: bool = False
     scopes: Scopes = Scopes()
     networks: tuple[Network, ...] = ()
@@ -66,6 +68,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     console: tuple[Place, ...] = ()
     levels: int = CGROUP_LEVELS
     generation: int = 0
+
+    @property
+    def queues(self) -> range:
+        """The numbers of the queues that are ours: the loops', and the daemon's after them."""
+        count = self.queue_count + (self.answer_queue == self.queue_first + self.queue_count)
+        return range(self.queue_first, self.queue_first + count)
 
 
 def address_key(family: int) -> str:

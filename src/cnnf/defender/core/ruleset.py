@@ -11,7 +11,8 @@ meets one comparison there. A new connection's first packet goes
 The loop answers REPEAT: the kernel calls the chain that asked once more, so that nothing of anybody
 else's is passed by, and a packet leaves the hook with the mark it came with, which is why policy
 routing does not notice. The rule in `handover` is iptables' NFQUEUE target, which the `nft` program
-can't write: it is put there once by `kernel/table.py`, and never touched again.
+can't write: it is put there once by `kernel/table.py`, and never touched again. So is the one in
+`dns_held`, which hands answers of DNS to the daemon while rules go by names (`dns_chains.py`).
 
 The hooks (`chains.base`): after every translation of the destination, before that of the source,
 and after the host's own firewall, so that addresses are the real ones and what the host drops
@@ -93,7 +94,7 @@ def table(plan: Plan) -> str:
     """The whole table, replacing any earlier one in the same transaction."""
     lines = [f"table inet {TABLE} {{}}", f"delete table inet {TABLE}", f"add table inet {TABLE}"]
     lines += [f"add counter inet {TABLE} {name}" for name in COUNTERS]
-    lines.append(f"add chain inet {TABLE} {HANDOVER}")
+    lines += [f"add chain inet {TABLE} {name}" for name in (HANDOVER, dns_chains.HELD)]
     lines += _network_sets()
     return "\n".join([*lines, *_content(plan)]) + "\n"
 
@@ -128,7 +129,9 @@ def remove() -> str:
 
 def rules_by_chain(plan: Plan) -> dict[str, int]:
     """How many rules stand in each chain while the plan is in force: what is checked against."""
-    return {HANDOVER: 1} | {name: len(rules) for name, rules in chains.rules(plan).items()}
+    return {HANDOVER: 1, dns_chains.HELD: 1} | {
+        name: len(rules) for name, rules in chains.rules(plan).items()
+    }
 
 
 def _content(plan: Plan) -> Iterator[str]:
@@ -140,6 +143,8 @@ def _content(plan: Plan) -> Iterator[str]:
                 f"add set inet {TABLE} {one.name} {{ typeof {key}; size {SET_ELEMENTS_MAX}; "
                 f"flags dynamic;{counter} }}"
             )
+    for line in dns_chains.sets(plan):
+        yield f"add set inet {TABLE} {line}"
     for name, elements in _elements(plan):
         if elements:
             yield f"add element inet {TABLE} {name} {{ {elements} }}"

@@ -24,6 +24,7 @@ from cnnf.defender.core.limits import (
     TABLE_CLASSES_MAX,
     TABLE_HOST_ADDRESSES_MAX,
     TABLE_LISTENERS_MAX,
+    TABLE_MEMBERS_MAX,
     TABLE_NETWORKS_MAX,
     TABLE_PEERS_MAX,
     TABLE_RULES_MAX,
@@ -50,6 +51,9 @@ Named = list[tuple[int, int]]
 PeerList = list[tuple[bytes, int, int, list[int]]]
 #: An end elsewhere: where one connects to, or, without port and protocol, where one connects from.
 Place = tuple[bytes, int, int]
+#: Whom DNS told (an address, or empty for this host) of what address; and the class of its names.
+Membership = tuple[bytes, bytes]
+MemberList = list[tuple[bytes, bytes, int]]
 
 
 class InvalidTablesError(ValueError):
@@ -73,6 +77,11 @@ class Tables(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     that do as destination: whoever is not known may be the one. Unknown ends in `private`, (first,
     last) like `networks`, are doubted: while one could be prevented, its SYNs are dropped for
     `stranger_ms`.
+
+    `members` are ends that an asker, an address or empty for this host, was told the names of, with
+    the class of those names: they are selected so when they connect with him, beside by whom they
+    are. `by_dns` are the rules that name dns objects as source and those that do as destination: as
+    long as one of them could decide otherwise, nothing is remembered.
     """
 
     version: int
@@ -104,6 +113,8 @@ class Tables(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     by_name: tuple[bytes, bytes] = (b"", b"")
     private: list[tuple[bytes, bytes]] = []
     stranger_ms: int = 0
+    members: list[tuple[bytes, bytes, int]] = []
+    by_dns: tuple[bytes, bytes] = (b"", b"")
 
 
 def pack_rules(rules: int) -> bytes:
@@ -175,7 +186,8 @@ def check_tables(tables: Tables) -> None:
     _require(0 <= tables.wait_ms <= HOLD_MS_MAX, "wait_ms")
     _require(tables.holds_per_second >= 0, "holds_per_second")
     check_peers(tables.peers, known)
-    for packed in tables.by_name:
+    check_members(tables.members, known)
+    for packed in (*tables.by_name, *tables.by_dns):
         unpack_rules(packed, rules)
     _require(0 <= tables.stranger_ms <= STRANGER_DELAY_MS_MAX, "stranger_ms")
 
@@ -216,6 +228,22 @@ def check_places(places: list[Place]) -> None:
         _check_address(address)
         _require(0 <= port <= 65_535, "port")
         _require(0 <= protocol <= 255, "protocol")
+
+
+def check_members(members: MemberList, known: int) -> None:
+    """Who was told, an address, and the class of its names."""
+    _require(len(members) <= TABLE_MEMBERS_MAX, "members")
+    for asker, address, class_ in members:
+        check_memberships([(asker, address)])
+        _require(0 <= class_ < known, "class of a member")
+
+
+def check_memberships(places: list[Membership]) -> None:
+    """Who was told, and an address."""
+    _require(len(places) <= TABLE_MEMBERS_MAX, "members")
+    for asker, address in places:
+        _require(len(asker) in (0, 4, 16), "asker")
+        _check_address(address)
 
 
 def check_listeners(listeners: Listeners, known: int) -> None:

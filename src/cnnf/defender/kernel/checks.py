@@ -36,13 +36,18 @@ _MEND_KERNEL = "load or build the kernel's netfilter modules: apt-get install li
 
 
 def checks(queues: range, log_group: int, mark_mask: int) -> list[Check]:
-    """Everything the kernel side needs, in the order of what depends on what. Never raises."""
+    """Everything the kernel side needs, in the order of what depends on what. Never raises.
+
+    `queues` are the loops'; the one after them is for answers of DNS.
+    """
     plan = Plan(
         marks=marks_at(mark_mask),
         queue_first=queues.start,
         queue_count=len(queues),
         log_group=log_group,
         dns_group=log_group + 1,
+        answer_queue=queues.stop,
+        answers_held=True,
         scopes=Scopes(containers=True, hosts=True),
     )
     return [
@@ -52,8 +57,8 @@ def checks(queues: range, log_group: int, mark_mask: int) -> list[Check]:
         _front_ends(),
         _queue_target(),
         _log(plan),
-        check_queues(_text(_QUEUES), queues, ours=_defender_runs()),
-        _marks(queues, mark_mask),
+        check_queues(_text(_QUEUES), plan.queues, ours=_defender_runs()),
+        _marks(plan.queues, mark_mask),
         check_bridges(bridges.supported(), _bridges()),
     ]
 

@@ -33,7 +33,7 @@ def conflicts(
 ) -> list[Conflict]:
     """Everything in our way, the worst first. Never raises: what can't be read is one of them.
 
-    `own_pids` are the processes of our packet loops, whose queues are nobody else's. Takes some
+    `own_pids` are our own processes, whose queues are nobody else's. Takes some
     50 ms and starts programs: call it in a thread.
     """
     ours = Ours(queues, mark_mask, udp)

@@ -108,9 +108,15 @@ def start_loop(
         )
 
 
-def open_queue(queue: int, *, fail_closed: bool) -> socket.socket:
+def open_queue(
+    queue: int,
+    *,
+    fail_closed: bool,
+    copy_bytes: int = PACKET_COPY_BYTES,
+    length_max: int = QUEUE_LENGTH_MAX,
+    flags: int = nfqueue.FLAG_GSO | nfqueue.FLAG_UID_GID,
+) -> socket.socket:
     """The socket that the kernel hands this queue's packets to. Raises as `start_loop`."""
-    flags = nfqueue.FLAG_GSO | nfqueue.FLAG_UID_GID
     try:
         packets = packet_socket(QUEUE_BUFFER_BYTES, tell_overflow=False)
     except OSError as error:
@@ -123,8 +129,8 @@ def open_queue(queue: int, *, fail_closed: bool) -> socket.socket:
             nfqueue.configure(
                 queue,
                 2,
-                copy_bytes=PACKET_COPY_BYTES,
-                queue_length_max=QUEUE_LENGTH_MAX,
+                copy_bytes=copy_bytes,
+                queue_length_max=length_max,
                 flags=flags if fail_closed else flags | nfqueue.FLAG_FAIL_OPEN,
             ),
         )

@@ -22,6 +22,7 @@ from cnnf.defender.core.limits import (
 )
 from cnnf.defender.core.marks import Marks
 from cnnf.defender.core.observations import (
+    Confirm,
     Looked,
     Order,
     Prepare,
@@ -55,6 +56,7 @@ class _Loop:
         self.started_at = 0.0
         self.generation = -1
         self.version = -1
+        self.confirmed = 0
         self.last: Report | None = None
         #: Why we killed it, until its end is told.
         self.killed_for = ""
@@ -88,6 +90,8 @@ class Loops:
         self._generation = 0
         self._version = -1
         self._confirmed = asyncio.Event()
+        self._number = 0
+        self._heard: set[asyncio.Event] = set()
         self._shared: dict[int, tuple[Room, int]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._totals = [0, 0, 0, 0, 0]
@@ -150,6 +154,27 @@ class Loops:
                     await self._confirmed.wait()
                     self._confirmed.clear()
         return self._all_confirmed()
+
+    async def heard(self, within_seconds: float) -> bool:
+        """True once all loops that live judge by what they were told until now."""
+        self._number += 1
+        number, news = self._number, asyncio.Event()
+        self.tell(Confirm(number))
+        self._heard.add(news)
+        try:
+            async with asyncio.timeout(within_seconds):
+                while not self._have_heard(number):
+                    news.clear()
+                    await news.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._heard.discard(news)
+        return self._have_heard(number)
+
+    def _have_heard(self, number: int) -> bool:
+        # One that is started later is told all there is to know first.
+        return all(loop.confirmed >= number for loop in self._loops if loop.process is not None)
 
     @property
     def totals(self) -> tuple[int, int, int, int, int]:
@@ -223,6 +248,7 @@ class Loops:
         ours.setblocking(False)
         loop.control, loop.started_at = ours, time.monotonic()
         loop.generation = loop.version = -1
+        loop.confirmed = self._number
         with theirs:
             # Before it runs, so that it answers nothing by less than all there is to know; and to
             # every loop, since what is told later goes on from these tables.
@@ -260,6 +286,10 @@ class Loops:
             if (report.generation, report.version) != (loop.generation, loop.version):
                 loop.generation, loop.version = report.generation, report.version
                 self._confirmed.set()
+            if report.confirmed > loop.confirmed:
+                loop.confirmed = report.confirmed
+                for news in self._heard:
+                    news.set()
             looked = self._on_report(report)
             if looked is not None:
                 self._send(loop, encode(looked))

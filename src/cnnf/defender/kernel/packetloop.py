@@ -36,6 +36,7 @@ from cnnf.defender.core.limits import (
 from cnnf.defender.core.marks import Marks, marks_at
 from cnnf.defender.core.observations import (
     Cgroups,
+    Confirm,
     Endpoints,
     Looked,
     Prepare,
@@ -98,7 +99,7 @@ class PacketLoop:
         # one that is already over.
         self._generation = -1
         self._answered = self._undecodable = self._dropped = self._delayed = 0
-        self._reported_at_ms = 0
+        self._reported_at_ms = self._confirmed = 0
         self._owes_report = True
         self._stalled = False
         # Before the first tables nothing is known that could be judged by.
@@ -255,7 +256,7 @@ class PacketLoop:
             self._drop(packet.id, packet.mark)
             return
         ends, judge = packet.ends, self._judge
-        effect, rule, unanimous, doubt = judge.decide(
+        effect, rule, unanimous, doubt, settled = judge.decide(
             packet.hook, ends.source, ends.destination, ends.port, ends.protocol,
             packet.cgroup, owner,
         )  # fmt: skip
@@ -269,7 +270,7 @@ class PacketLoop:
             inode=packet.inode,
             now_ms=packet.arrived_ms,
         )
-        lasting = unanimous and not awaits and not doubt and effect != ALERT
+        lasting = unanimous and settled and not (awaits or doubt) and effect != ALERT
         # Others have a shared address too: each connection of theirs is asked about.
         alone = named if packet.hook == _OUTPUT else not self._rooms.owner(ends.source)
         refuse = effect == PREVENT
@@ -286,12 +287,8 @@ class PacketLoop:
         return False
 
     def _accept(self, packet_id: int, mark: int, *, refuse: bool, remember: bool) -> None:
-        mark = self._marks.verdict(
-            mark,
-            remember=remember and self._generation >= 0,
-            refuse=refuse,
-            generation=self._generation,
-        )
+        number, remember = self._generation, remember and self._generation >= 0
+        mark = self._marks.verdict(mark, remember=remember, refuse=refuse, generation=number)
         self._answer(packet_id, nfqueue.NF_REPEAT, mark)
 
     def _drop(self, packet_id: int, mark: int, *, delayed: bool = False) -> None:
@@ -377,9 +374,12 @@ class PacketLoop:
                 self._judge.check_owners(owners)
                 self._holds.looked(number, owners)
                 self._let_go(_monotonic_ms())
-            case Endpoints(classes, put, drop, listeners, host_addresses, peers, gone):
-                self._judge.change(classes, put, drop, listeners, host_addresses, peers, gone)
-                self._strangers.endpoints_changed(peers, gone)
+            case Confirm(number) if number >= 0:
+                self._confirmed = number
+                self._owes_report = not self._tell(self._judge.version, []) or self._owes_report
+            case Endpoints() as told:
+                self._judge.change(*msgspec.structs.astuple(told))
+                self._strangers.endpoints_changed(told.peers, told.gone)
                 self._holds.endpoints_changed(self._judge)
                 self._let_go(_monotonic_ms())
             case _:
@@ -444,7 +444,7 @@ class PacketLoop:
         report = Report(
             self._generation, version, flows, self._answered, self._undecodable,
             self._ledger.unaccounted, self._dropped, held, self._delayed,
-            self._strangers.sought[:REPORT_SOUGHT_MAX],
+            self._strangers.sought[:REPORT_SOUGHT_MAX], self._confirmed,
         )  # fmt: skip
         try:
             self._control.send(encode(report))

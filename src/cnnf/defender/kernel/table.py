@@ -9,7 +9,7 @@ from functools import partial
 
 import msgspec
 
-from cnnf.defender.core import ruleset
+from cnnf.defender.core import dns_chains, ruleset
 from cnnf.defender.core.plan import Plan, Scopes
 from cnnf.defender.core.ruleset import TABLE, FlowSet
 from cnnf.defender.kernel import elements
@@ -28,7 +28,8 @@ def install(plan: Plan) -> None:
     """
     quiet = msgspec.structs.replace(plan, scopes=Scopes())
     run(["nft", "-f", "-"], text=ruleset.table(quiet), subject="installing the nft table")
-    _add_handover(plan)
+    _add_handover(plan, ruleset.HANDOVER, plan.queue_first, plan.queue_count)
+    _add_handover(plan, dns_chains.HELD, plan.answer_queue, 1)
     switch(plan, quiet)
 
 
@@ -87,7 +88,7 @@ def readings(plan: Plan, generation: int, *, asked: bool) -> list[tuple[FlowSet,
     return found
 
 
-def _add_handover(plan: Plan) -> None:
+def _add_handover(plan: Plan, chain: str, first: int, count: int) -> None:
     netlink = NetlinkSocket(NETLINK_NETFILTER)
     try:
         netlink.sequence()
@@ -95,9 +96,9 @@ def _add_handover(plan: Plan) -> None:
         request = nfrule.queue_rule(
             sequence,
             TABLE,
-            ruleset.HANDOVER,
-            first=plan.queue_first,
-            count=plan.queue_count,
+            chain,
+            first=first,
+            count=count,
             bypass=not plan.fail_closed,
         )
         netlink.ask("adding the NFQUEUE rule", request)

@@ -22,6 +22,8 @@ _BATCH_PACKETS_MAX = 32
 _BATCH_TIMEOUT_MS = 100
 #: Batches read in one go before other work gets its turn.
 _READS_MAX = 32
+#: Turns of it that somebody waits for: as many batches as DNS may bring in a quarter of a second.
+_TURNS_MAX = 16
 
 
 class Watch:
@@ -30,7 +32,7 @@ class Watch:
     def __init__(
         self,
         group: int,
-        on_packet: Callable[[LoggedPacket], None],
+        on_packet: Callable[[LoggedPacket], object],
         on_lost: Callable[[], None],
         *,
         copy_bytes: int = _COPY_BYTES,
@@ -65,13 +67,20 @@ class Watch:
             self._socket.close()
             self._socket = None
 
-    def _read(self) -> None:
+    def drain(self) -> None:
+        """Read what was copied until now; not for ever, where more comes than can be read."""
+        for _ in range(_TURNS_MAX):
+            if not self._read():
+                return
+
+    def _read(self) -> bool:
+        """Read some; False when there is no more."""
         assert self._socket is not None
         for _ in range(_READS_MAX):
             try:
                 data = self._socket.recv(_BATCH_BYTES * 2)
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
@@ -82,3 +91,4 @@ class Watch:
                     self._on_packet(packet)
             except NetlinkError as error:
                 _log.warning("log batch can't be read", error=str(error))
+        return True

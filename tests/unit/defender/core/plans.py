@@ -48,6 +48,9 @@ plans = st.builds(
     levels=st.sampled_from([1, 2, 6]),
     generation=st.integers(0, 5),
     dns_group=st.sampled_from([0, 8032]),
+    answer_queue=st.just(8032),
+    answers_held=st.booleans(),
+    fail_closed=st.booleans(),
 )
 
 

@@ -97,6 +97,9 @@ def random_tables(random: Random) -> Tables:
     def some(values: list[bytes], likely: float) -> list[bytes]:
         return [value for value in values if random.random() < likely]
 
+    def by_name() -> bytes:
+        return rules(random.choice([0, 0, 0.3]))
+
     ports = sorted({0, *(port for port in PORTS if random.random() < 0.5)})
     starts4 = sorted({bytes(4), *some(V4, 0.4)})
     starts6 = sorted({bytes(16), *some(PLAIN_V6, 0.4)})
@@ -137,7 +140,18 @@ def random_tables(random: Random) -> Tables:
         ],
         by_name=(rules(0.3), rules(0.3)),
         private=random.choice([[], PRIVATE, PRIVATE[:1]]),
+        members=[
+            (*one, random.randrange(len(classes)))
+            for one in random_memberships(random, random.choice([0, 0, 0.3, 0.8]))
+        ],
+        by_dns=(by_name(), by_name()),
     )
+
+
+def random_memberships(random: Random, likely: float) -> list[tuple[bytes, bytes]]:
+    """Whom what address was named to; empty: this host."""
+    ends = V4 + PLAIN_V6
+    return [one for one in product([b"", *ends], ends) if random.random() < likely]
 
 
 def random_places(random: Random) -> list[tuple[bytes, int, int]]:
@@ -172,8 +186,9 @@ def unmapped(address: bytes) -> bytes:
     return mapped.packed if mapped else address
 
 
-def scan(tables: Tables, packet: Packet) -> tuple[int, int, bool, int]:
-    """Effect, rule, unanimity and doubt, by looking at every pair of candidates and every rule."""
+def scan(tables: Tables, packet: Packet) -> tuple[int, int, bool, int, bool]:
+    """Effect, rule, unanimity, doubt and whether no name would change the effect, by looking at
+    every pair of candidates and every rule."""
     source, destination = unmapped(packet.source), unmapped(packet.destination)
     own = {*tables.host_addresses, bytes(15) + b"\x01"}
     behind = dict(tables.addresses)
@@ -209,16 +224,43 @@ def scan(tables: Tables, packet: Packet) -> tuple[int, int, bool, int]:
         destinations = [listening.get((packet.port, destination), anywhere)]
     else:
         destinations = who(destination, packet.port, packet.protocol)
-    found = outcomes(tables, packet, (source, sources or [0]), (destination, destinations or [0]))
+    names = called(
+        tables,
+        (b"" if packet.hook == OUTPUT or is_own(source) else source, destination),
+        (b"" if packet.hook == INPUT or is_own(destination) else destination, source),
+    )
+    nobody = (source, sources or [0]), (destination, destinations or [0])
+    found = outcomes(tables, packet, *nobody, names)
+    settled = True
+    if any(map(rules_in, tables.by_dns)):
+        anyhow = outcomes(tables, packet, *nobody, names, renamed=True)
+        settled = len({effect for effect, _ in anyhow}) == 1
     doubt = 0
     if sources is None or destinations is None:
         anyhow = outcomes(
-            tables, packet, (source, sources or [ANYONE]), (destination, destinations or [ANYONE])
+            tables,
+            packet,
+            (source, sources or [ANYONE]),
+            (destination, destinations or [ANYONE]),
+            names,
         )
         if len(anyhow) > 1:
             effects = {effect for effect, _ in anyhow}
             doubt = 2 if PREVENT in effects and effects != {PREVENT} else 1
-    return (*min(found), len({effect for effect, _ in found}) == 1, doubt)
+    return (*min(found), len({effect for effect, _ in found}) == 1, doubt, settled)
+
+
+Names = tuple[frozenset[int], frozenset[int]]
+
+
+def called(tables: Tables, to: tuple[bytes, bytes], source: tuple[bytes, bytes]) -> Names:
+    """The rules that the names of source and destination select, as each other was told them."""
+    members = {(asker, address): who for asker, address, who in tables.members}
+    found = [
+        rules_in(tables.classes[members[one]][side]) if one in members else frozenset[int]()
+        for side, one in enumerate((source, to))
+    ]
+    return found[0], found[1]
 
 
 def within(address: bytes, networks: list[tuple[bytes, bytes]]) -> bool:
@@ -231,12 +273,18 @@ def within(address: bytes, networks: list[tuple[bytes, bytes]]) -> bool:
 
 
 def outcomes(
-    tables: Tables, packet: Packet, source: tuple[bytes, list[int]], to: tuple[bytes, list[int]]
+    tables: Tables,
+    packet: Packet,
+    source: tuple[bytes, list[int]],
+    to: tuple[bytes, list[int]],
+    names: Names,
+    *,
+    renamed: bool = False,
 ) -> set[tuple[int, int]]:
     """Everything that may be decided, whoever it is that may be anyone.
 
     He may be selected by nothing, or by one rule of those that name somebody: whom several select
-    is decided about by one of them.
+    is decided about by one of them. `renamed`: each end may have one name more.
     """
     everybody = [*source[1], *to[1]]
     if any(one % 2 for one in everybody):
@@ -249,25 +297,30 @@ def outcomes(
             found.add((ALLOW, -1))
             continue
         for one, other in product(
-            guises(tables, 0, source[1]),
-            guises(tables, 1, to[1]),
+            guises(tables, 0, source[1], names, renamed=renamed),
+            guises(tables, 1, to[1], names, renamed=renamed),
         ):
             found.add(first_match(tables, packet, containers, (source[0], one), (to[0], other)))
     return found
 
 
-def guises(tables: Tables, side: int, candidates: list[int]) -> list[frozenset[int]]:
+def guises(
+    tables: Tables, side: int, candidates: list[int], names: Names, *, renamed: bool
+) -> list[frozenset[int]]:
     """The rules that each may be selected by."""
     found = []
     for candidate in candidates:
         if candidate == ANYONE:
-            found += [
-                frozenset[int](),
-                *map(frozenset, zip(rules_in(tables.by_name[side]), strict=True)),
-            ]
+            found += [frozenset[int](), *alone(rules_in(tables.by_name[side]))]
         else:
             found.append(rules_in(tables.classes[candidate // 2][side]))
-    return found
+    more = [frozenset[int](), *(alone(rules_in(tables.by_dns[side])) if renamed else [])]
+    return [one | names[side] | other for one, other in product(found, more)]
+
+
+def alone(rules: frozenset[int]) -> list[frozenset[int]]:
+    """Each of them by itself."""
+    return [frozenset([rule]) for rule in rules]
 
 
 def first_match(

@@ -18,10 +18,18 @@ FIRST_UDP = "meta l4proto udp ct direction original ct status & confirmed == 0x0
 #: A TCP SYN that comes from elsewhere, and one over loopback.
 TCP = {
     FLAGGED: True, SYN: True, f"{SYN} meta l4proto tcp": True, "meta l4proto != tcp": False,
-    FIRST_UDP: False, "iif lo": False,
+    FIRST_UDP: False, "iif lo": False, "ct direction reply": False,
 }  # fmt: skip
 #: The first packet of a UDP flow; its bytes may look like any flags.
-UDP = {"meta l4proto != tcp": True, FIRST_UDP: True, "iif lo": False, SYN: False}
+UDP = {
+    "meta l4proto != tcp": True, FIRST_UDP: True, "iif lo": False, SYN: False,
+    "ct direction reply": False,
+}  # fmt: skip
+#: An answer of DNS: over UDP, or within a TCP connection.
+ANSWER = {
+    FLAGGED: False, FIRST_UDP: False, "meta l4proto != { tcp, udp }": False,
+    "@th,0,16 53": True, "@th,16,16 53": False, "ct direction reply": True,
+}  # fmt: skip
 
 hooks = st.sampled_from(["input", "forward", "output", "prerouting"])
 others = st.integers(0, 0xFFFFFFFF)
@@ -163,3 +171,41 @@ def test_answers_are_let_through_and_counted_where_enabled(given: Plan, hook: st
         added = {name.rstrip("46_01") for end in found for name in end.added}
         roles = {"answered_first", "answered"} if flags == kinds[0] else {"reset"}
         assert added == (roles if given.scopes.any else set())
+
+
+@given(plans, st.sampled_from(["input", "forward", "output"]), others)
+def test_answers_wait_while_rules_go_by_names(given: Plan, hook: str, mark: int) -> None:
+    mark &= given.marks.keep
+    found = ways(given, hook, mark, ANSWER)
+    waiting = {end for end in found if "wait" in end.how}
+    ours = given.dns_group and (given.networks or hook == "input")
+    assert bool(waiting) == bool(ours and given.answers_held)
+    assert {end.mark for end in found} == {mark}
+    # What is too much for us follows the fail mode.
+    drops = given.fail_closed and waiting
+    assert any(end.how == "refuse" for end in found) == bool(drops)
+    # A copy is none that waits, and no copy is made of what does.
+    assert not any("dns_log" in end.chains for end in waiting)
+
+
+@given(plans, st.sampled_from(["input", "forward", "output"]))
+def test_what_begins_a_flow_never_waits(given: Plan, hook: str) -> None:
+    """Whatever its port: a server of DNS may be connected from."""
+    for facts in (TCP, UDP):
+        assert all(end.how != "wait" for end in ways(given, hook, 0, facts))
+    begun = ANSWER | {"ct direction reply": False}
+    assert {end.how for end in ways(given, hook, 0, begun)} == {"accept"}
+
+
+@given(plans, st.sampled_from(["input", "forward", "output"]), others)
+def test_what_has_waited_goes_on_when_nothing_waits_any_more(
+    given: Plan, hook: str, mark: int
+) -> None:
+    before = given.marks.verdict(mark & given.marks.keep, remember=False, generation=0)
+    if not given.dns_group:
+        return
+    ours = {"ip daddr @containers4": True, "ip6 daddr @containers6": True}
+    for held in (False, True):
+        found = ways(replace(given, answers_held=held), hook, before, ANSWER | ours)
+        if given.networks or hook == "input":
+            assert {(end.how, end.mark) for end in found} == {("accept", mark & given.marks.keep)}

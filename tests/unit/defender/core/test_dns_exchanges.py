@@ -16,7 +16,7 @@ POD, RESOLVER, HOST_ADDRESS = "10.1.0.4", "192.0.2.53", "192.0.2.10"
 PACKED = bytes([10, 1, 0, 4])
 ADDRESS = bytes([203, 0, 113, 7])
 REPLY = answer("api.example", [address(ASKED, "203.0.113.7", 60)])
-TOLD = Learned(PACKED, "api.example", ((ADDRESS, 60),))
+TOLD = Learned(PACKED, "api.example", ((ADDRESS, 60),), bytes([192, 0, 2, 53]))
 
 
 def asked(exchanges: Exchanges, data: bytes = b"", hook: int = FORWARD, who: str = POD) -> None:

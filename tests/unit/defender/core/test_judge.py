@@ -70,7 +70,13 @@ def test_changes_are_as_if_they_had_always_been(
         (*at, data.draw(st.lists(candidate | st.just(ANYONE), min_size=1, max_size=2)))
         for at in data.draw(st.lists(place, max_size=3, unique=True))
     ]
-    judge.change([], put, drop, listeners, own, peers, gone)
+    membership = st.tuples(st.just(b"") | known_address, known_address)
+    left = data.draw(st.lists(membership, max_size=3))
+    members = [
+        (*at, data.draw(st.integers(0, len(tables.classes) - 1)))
+        for at in data.draw(st.lists(membership, max_size=3, unique=True))
+    ]
+    judge.change([], put, drop, listeners, own, peers, gone, members, left)
     addresses = [one for one in tables.addresses if one[0] not in drop] + put
     after = replace(
         tables,
@@ -78,6 +84,7 @@ def test_changes_are_as_if_they_had_always_been(
         listeners=tables.listeners if listeners is None else listeners,
         host_addresses=tables.host_addresses if own is None else own,
         peers=[one for one in tables.peers if one[:3] not in gone] + peers,
+        members=[one for one in tables.members if one[:2] not in left] + members,
     )
     for packet in some:
         assert judged(judge, packet) == scan(after, packet)
@@ -103,9 +110,9 @@ def by_port(**changes: object) -> Tables:
 
 def test_the_mildest_of_several_candidates_holds_and_is_not_unanimous() -> None:
     judge = Judge(by_port(addresses=[(WEB, [1]), (SHOP, [3, 1])]))
-    assert judge.decide(FORWARD, WEB, SHOP, 82, 6) == (ALLOW, -1, False, 0)
+    assert judge.decide(FORWARD, WEB, SHOP, 82, 6) == Verdict(ALLOW, -1, False)
     judge.change([], [(SHOP, [3, 3])], [], None, None)
-    assert judge.decide(FORWARD, WEB, SHOP, 82, 6) == (PREVENT, 2, True, 0)
+    assert judge.decide(FORWARD, WEB, SHOP, 82, 6) == Verdict(PREVENT, 2, True)
 
 
 def test_a_named_cgroup_goes_before_the_owner_that_was_found() -> None:
@@ -164,13 +171,16 @@ def test_loopback_is_this_host() -> None:
         ([], [(SHOP, [0])], [], None, None, [(OUTSIDE, 80, 6, [ANYONE + 1])]),
         ([], [(SHOP, [0])], [], None, None, [(OUTSIDE, 65_536, 6, [0])]),
         ([], [(SHOP, [0])], [], None, None, [], [(b"", 80, 6)]),
+        ([], [(SHOP, [0])], [], None, None, [], [], [(b"", b"", 0)]),
+        ([], [(SHOP, [0])], [], None, None, [], [], [(b"", SHOP, 9)]),
+        ([], [(SHOP, [0])], [], None, None, [], [], [], [(b"abc", SHOP)]),
     ],
 )
 def test_a_change_that_points_nowhere_changes_nothing(change: tuple[object, ...]) -> None:
     judge = Judge(by_port())
     with pytest.raises(InvalidTablesError):
         judge.change(*change)  # type: ignore[arg-type]
-    assert judge.decide(FORWARD, WEB, SHOP, 82, 6) == (PREVENT, 2, True, 0)
+    assert judge.decide(FORWARD, WEB, SHOP, 82, 6) == Verdict(PREVENT, 2, True)
 
 
 @given(st.sets(st.integers(0, 9_999)))

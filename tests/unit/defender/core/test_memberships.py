@@ -1,8 +1,10 @@
 """Names become sets of rules, and only what is different is told."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnnf.defender.core import memberships
 from cnnf.defender.core.limits import NAME_TTL_MIN_MS
 from cnnf.defender.core.memberships import Membership, Memberships
 from cnnf.defender.core.names import Changed, Learned, Names
@@ -52,7 +54,7 @@ def test_only_what_is_different_is_told() -> None:
         assert members.update(names.learn(learned(again), NOW), names, NOW) == []
     # What one of its names excludes it from, it is out of.
     told = members.update(names.learn(learned("test.pay.example"), NOW), names, NOW)
-    assert told == [Membership(POD, API, ANY)]
+    assert told == [Membership(POD, API, ANY, PAID)]
 
 
 def test_a_name_that_has_ended_is_told_once() -> None:
@@ -60,7 +62,7 @@ def test_a_name_that_has_ended_is_told_once() -> None:
     members.update(names.learn(learned("api.pay.example"), NOW), names, NOW)
     later = NOW + NAME_TTL_MIN_MS
     told = members.update(names.expire(NOW, later), names, later)
-    assert told == [Membership(POD, API, NOTHING)]
+    assert told == [Membership(POD, API, NOTHING, PAID)]
     assert list(members) == []
     assert members.update([Changed(POD, API)], names, later) == []
 
@@ -98,3 +100,30 @@ def test_changes_make_what_a_new_beginning_makes(given_steps: list[tuple[bytes, 
     assert {place: one for place, one in copy.items() if one != NOTHING} == {
         Changed(one.asker, one.address): one.selected for one in members
     }
+
+
+def test_what_there_is_no_room_for_is_selected_by_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memberships, "MEMBERS_MAX", 2)
+    names, members = Names(), Memberships(compiled())
+    some = [bytes([203, 0, 113, last]) for last in range(3)]
+    answer = Learned(POD, "api.pay.example", tuple((one, 0) for one in some))
+    told = members.update(names.learn(answer, NOW), names, NOW)
+    assert [one.address for one in told] == some[:2]
+    # What is known still changes, and goes; its room is the next one's.
+    told = members.update(names.learn(learned("test.pay.example"), NOW), names, NOW)
+    assert told == []
+    excluded = Learned(POD, "test.pay.example", ((some[0], 0),))
+    told = members.update(names.learn(excluded, NOW), names, NOW)
+    assert told == [Membership(POD, some[0], ANY, PAID)]
+    members.update([Changed(POD, some[1])], _Nothing(), NOW)
+    assert members.update([Changed(POD, some[2])], names, NOW) == [Membership(POD, some[2], PAID)]
+
+
+class _Nothing:
+    """Names that have all ended."""
+
+    def matching(self, asker: bytes, address: bytes, now_ms: int) -> tuple[str, ...]:
+        return ()
+
+    def entries(self, now_ms: int) -> list[tuple[bytes, bytes, tuple[str, ...]]]:
+        return []

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from cnnf.defender.core.limits import REPORT_FLOWS_MAX, REPORT_SOUGHT_MAX
 from cnnf.defender.core.observations import (
     Cgroups,
+    Confirm,
     Endpoints,
     Looked,
     Order,
     Prepare,
     Report,
+    Room,
     Seen,
     Use,
     decode_order,
@@ -44,7 +46,11 @@ orders = st.one_of(
         st.none() | st.lists(address, max_size=3),
         st.lists(st.tuples(address, port, port, candidates), max_size=3),
         st.lists(st.tuples(address, port, port), max_size=3),
+        st.lists(st.tuples(address, address, number), max_size=3),
+        st.lists(st.tuples(address, address), max_size=3),
     ),
+    st.builds(Room, number, st.lists(address, max_size=3)),
+    st.builds(Confirm, number),
 )
 
 
@@ -52,7 +58,7 @@ orders = st.one_of(
     st.builds(
         Report, st.integers(-1, 2**40), number, st.lists(seen, max_size=5),
         number, number, number, number, number, number,
-        st.lists(st.tuples(address, port, port), max_size=3),
+        st.lists(st.tuples(address, port, port), max_size=3), number,
     )
 )  # fmt: skip
 def test_a_report_survives(report: Report) -> None:
@@ -94,7 +100,9 @@ def test_the_largest_report_fits_into_one_record() -> None:
     assert (
         len(
             encode(
-                Report(big, big, [flow] * REPORT_FLOWS_MAX, big, big, big, big, big, big, sought)
+                Report(
+                    big, big, [flow] * REPORT_FLOWS_MAX, big, big, big, big, big, big, sought, big
+                )
             )
         )
         < 104 * 1024

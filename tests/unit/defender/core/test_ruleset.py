@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import pytest
 from hypothesis import given
 
-from cnnf.defender.core import ruleset
+from cnnf.defender.core import dns_chains, ruleset
 from cnnf.defender.core.limits import CGROUP_LEVELS, SET_ELEMENTS_MAX
 from cnnf.defender.core.plan import Plan, Scopes
 from cnnf.policy.addresses import INSIDE_NETWORKS
@@ -16,6 +16,7 @@ from tests.unit.defender.core.plans import NETWORKS, declared, plan, plans, rule
 PLACES = {f"{name}{family}" for name in ("containers", "same", "console") for family in (4, 6)}
 PLACES |= {"failsafe"}
 INSIDE = {"inside4", "inside6"}
+ASKERS = {"dns_askers4", "dns_askers6"}
 HOOKS = ("input", "forward", "output")
 
 
@@ -72,7 +73,7 @@ def test_a_switch_leads_to_the_rules_of_the_whole_table(before: Plan, after: Pla
     assert rules(switch) == rules(whole)
     flushed = set(re.findall(r"^flush chain inet cnnf (\S+)$", switch, re.M))
     # What was there and is no longer wanted is emptied; a hook for nothing is taken out.
-    assert flushed == declared(ruleset.table(before), "chain") - {ruleset.HANDOVER}
+    assert flushed == declared(ruleset.table(before), "chain") - {ruleset.HANDOVER, dns_chains.HELD}
     deleted = set(re.findall(r"^delete chain inet cnnf (\S+)$", switch, re.M))
     assert deleted == hooked(ruleset.table(before)) - hooked(whole)
     assert deleted <= flushed
@@ -101,7 +102,7 @@ def test_rules_are_counted_as_they_are_made(given: Plan) -> None:
     made = {name: len(lines) for name, lines in rules(ruleset.table(given)).items()}
     counted = {name: count for name, count in ruleset.rules_by_chain(given).items() if count}
     # The rule in `handover` is not nft's to write.
-    assert counted == {**made, ruleset.HANDOVER: 1}
+    assert counted == {**made, ruleset.HANDOVER: 1, dns_chains.HELD: 1}
 
 
 @given(plans)
@@ -136,7 +137,7 @@ def test_what_counts_is_read(generation: int) -> None:
 def test_every_set_of_flows_is_bounded_and_never_ages() -> None:
     text = ruleset.table(plan())
     wanted = {one for parity in (0, 1) for one in ruleset.flow_sets(plan(), parity)}
-    assert {one.name for one in wanted} == declared(text, "set") - PLACES - INSIDE
+    assert {one.name for one in wanted} == declared(text, "set") - PLACES - INSIDE - ASKERS
     for one in wanted:
         (line,) = re.findall(rf"^add set inet cnnf {one.name} \{{ (.*) \}}$", text, re.M)
         counted = one.role in ("passed", "refused", "answered", "reset", "asked")

@@ -12,14 +12,19 @@ from typing import NamedTuple
 
 _MARK_IS = re.compile(r"meta mark & (0x[0-9a-f]+) (==|!=) (0x[0-9a-f]+) ?")
 _MARK_SET = re.compile(r"meta mark set meta mark & (0x[0-9a-f]+)(?: \| (0x[0-9a-f]+))? ?")
+_UPDATE = re.compile(r"update @\w+ \{ [^}]* \} ?")
 _ADD = re.compile(r"add @(\w+) \{ [^}]* \} ?")
 _VERDICT = re.compile(r"(?:(goto|jump) (\S+)|return|drop|reject .*)$")
 _QUIET = re.compile(r"(?:counter name \S+|limit rate .*? packets|log group .*?(?=return|$)) ?")
 
 
+#: Chains whose only rule is no text of ours, and what it does.
+_QUEUES = {"handover": "hand over", "dns_held": "wait"}
+
+
 class End(NamedTuple):
-    """Where a packet has got to: `how` is accept, refuse or hand over; with what mark, and which
-    sets it was added to."""
+    """Where a packet has got to: `how` is accept, refuse, hand over or wait; with what mark, and
+    which sets it was added to."""
 
     how: str
     mark: int
@@ -43,8 +48,8 @@ _State = tuple[str, int, tuple[str, ...], tuple[str, ...]]
 def _walk(
     rules: Mapping[str, list[str]], chain: str, mark: int, facts: Mapping[str, bool]
 ) -> Iterator[_State]:
-    if chain == "handover":
-        yield "hand over", mark, (), (chain,)
+    if chain in _QUEUES:
+        yield _QUEUES[chain], mark, (), (chain,)
         return
     # Marks and sets so far, over all rules of the chain that a packet may have come through.
     states: set[tuple[int, frozenset[str]]] = {(mark, frozenset())}
@@ -90,6 +95,9 @@ def _apply(
             # Full, or the packet is of the other family.
             yield "", mark, added
             added |= {match[1]}
+        elif match := _UPDATE.match(rest):
+            # It is full, not over the limit, or of the other family.
+            yield "", mark, added
         elif match := _VERDICT.match(rest):
             yield rest, mark, added
             return
@@ -109,7 +117,7 @@ def _apply(
 
 
 _CONDITION = re.compile(
-    r"(.+?) (?=meta mark|add @|goto |jump |return|drop|reject|counter name|limit |log )"
+    r"(.+?) (?=meta mark|add @|update @|goto |jump |return|drop|reject|counter name|limit |log )"
 )
 
 
