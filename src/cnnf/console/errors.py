@@ -36,10 +36,14 @@ class Refused(ConsoleError):
 
 
 class Conflict(Refused):
-    """The request was right for a state that is no longer there."""
+    """The request was right for a state that is no longer there; `version` is the one that is
+    there now, where it has one."""
 
-    def __init__(self, message: str, *, code: str = "conflict", where: str = "") -> None:
+    def __init__(
+        self, message: str, *, code: str = "conflict", where: str = "", version: int = 0
+    ) -> None:
         super().__init__(message, code=code, where=where)
+        self.version = version
 
 
 class TooMany(Refused):

@@ -100,6 +100,11 @@ def _check_delivery(batch: Batch) -> None:
             _check_number("gap", number)
     if batch.applied is not None:
         _check_number("applied", batch.applied.generation)
+    if batch.policy is not None:
+        for number in (batch.policy.generation, batch.policy.refused_generation):
+            _check_number("policy", number)
+        _check_length("policy", len(batch.policy.digest), limits.NAME_CHARS_MAX)
+        _check_length("policy", len(batch.policy.refused), limits.COMMAND_CHARS_MAX)
     if batch.spool is not None:
         for number in (batch.spool.bytes, batch.spool.bytes_max, batch.spool.oldest_at):
             _check_number("spool", number)

@@ -161,6 +161,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cut: bool = True
 
 
+class PolicyNews(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which policy every Defender is to enforce: told on the stream at once and at each change.
+    `generation` only grows; `digest` (of `policy.compiled`) is the same for policies that mean the
+    same. The policy itself is fetched, since it may be large."""
+
+    generation: int
+    digest: str
+
+
+class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A generation of the policy, in its YAML form."""
+
+    generation: int
+    digest: str
+    text: str
+
+
+class PolicyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which generation of the policy a Defender enforces (0: none yet), and why not the newest that
+    it was told of: `refused_generation` and the reason, both empty when it does."""
+
+    generation: int = 0
+    digest: str = ""
+    refused_generation: int = 0
+    refused: str = ""
+
+
 class Gap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Batches that a Defender had to give up: there was no room for them while the Console was
     away, or what was kept on disk can't be read."""
@@ -185,7 +212,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     The Defender's identity is not in here: it comes from its certificate only. `incarnation` is 32
     hex digits, drawn at process start; `sequence` counts from 1 without holes (a hole is announced
     by `gap`). `snapshot` says that `instances` is everything that runs, so whatever is missing has
-    stopped; otherwise they are changes. `applied` is the settings generation in force.
+    stopped; otherwise they are changes. `applied` is the settings generation in force, `policy`
+    the policy's.
     """
 
     version: int = VERSION
@@ -198,6 +226,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     flows: list[Flow] = []
     conditions: list[Condition] = []
     applied: Settings | None = None
+    policy: PolicyState | None = None
     gap: Gap | None = None
     spool: SpoolState | None = None
 

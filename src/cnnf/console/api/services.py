@@ -6,6 +6,7 @@ import time
 from cnnf.console import limits
 from cnnf.console.api.directory_feed import DirectoryFeed
 from cnnf.console.api.events_feed import EventsFeed
+from cnnf.console.api.policy_in_force import PolicyInForce
 from cnnf.console.api.radar_feed import RadarFeeds
 from cnnf.console.api.settings_feed import SettingsFeed
 from cnnf.console.authority import Authority
@@ -69,9 +70,11 @@ class Services:
         radar: RadarFeeds,
         events: EventsFeed,
         settings: SettingsFeed,
+        policies: PolicyInForce,
         directory: DirectoryFeed,
         url: str,
         defender_url: str,
+        host_name: str,
         stopping: asyncio.Event,
     ) -> None:
         self.database = database
@@ -81,10 +84,13 @@ class Services:
         self.radar = radar
         self.events = events
         self.settings = settings
+        self.policies = policies
         self.directory = directory
         #: Where people and joining Defenders reach this Console, and where Defenders do then.
         self.url = url
         self.defender_url = defender_url
+        #: What the host is called that this Console runs on.
+        self.host_name = host_name
         self.stopping = stopping
         self.attempts = Attempts()
         #: One password at a time: each takes 64 MiB and a core.
