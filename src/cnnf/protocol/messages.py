@@ -163,8 +163,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class PolicyNews(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which policy every Defender is to enforce: told on the stream at once and at each change.
-    `generation` only grows; `digest` (of `policy.compiled`) is the same for policies that mean the
-    same. The policy itself is fetched, since it may be large."""
+    `generation` grows with each change, and is lower than before only where the Console has gone
+    back to a backup. `digest` (of `compile_policy(policy)`, whatever has expired) is the same for
+    policies that mean the same. The policy itself is fetched, since it may be large."""
 
     generation: int
     digest: str
