@@ -120,7 +120,6 @@ class Delivery:
         await self._uplink.drained(_DRAIN_SECONDS)
         await self._backlog.keep_all()
         await self.directory.close()
-        await self.policy.close()
 
     async def _publish_for_ever(self) -> None:
         while True:

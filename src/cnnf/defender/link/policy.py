@@ -17,8 +17,6 @@ from cnnf.protocol.policy import decode_document
 
 #: Between two pieces of an answer; the whole has `POLICY_FETCH_SECONDS`.
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
-#: Changes come in rows; a renewed certificate is shown on the next connection.
-_LIMITS = httpx.Limits(max_connections=1, keepalive_expiry=30.0)
 
 
 class PolicyFetch:
@@ -26,9 +24,7 @@ class PolicyFetch:
 
     def __init__(self, url: str, tls: ssl.SSLContext) -> None:
         self._url = f"{url}/defender/v1/policy"
-        self._client = httpx.AsyncClient(
-            verify=tls, timeout=_TIMEOUT, limits=_LIMITS, trust_env=False
-        )
+        self._tls = tls
 
     async def fetch(self) -> PolicyDocument:
         """What is to be in force now. Raises PolicyUnreachable: ask again later."""
@@ -45,7 +41,12 @@ class PolicyFetch:
             raise PolicyUnreachable(str(error)) from error
 
     async def _body(self) -> bytes:
-        async with self._client.stream("GET", self._url) as answer:
+        # A client for each: one whose request ran out of time holds its connection for ever, and
+        # the Console ends idle connections before the next change comes.
+        async with (
+            httpx.AsyncClient(verify=self._tls, timeout=_TIMEOUT, trust_env=False) as client,
+            client.stream("GET", self._url) as answer,
+        ):
             good = answer.status_code == 200
             most = limits.POLICY_BYTES_MAX if good else ANSWER_BYTES_MAX
             body = bytearray()
@@ -56,10 +57,6 @@ class PolicyFetch:
         if not good:
             raise PolicyUnreachable(f"{answer.status_code} {said(bytes(body))}".strip())
         return bytes(body)
-
-    async def close(self) -> None:
-        """Leave the Console alone."""
-        await self._client.aclose()
 
 
 class KeptPolicy:
