@@ -162,10 +162,14 @@ class Host:
 
     async def settled(self, console: Console) -> None:
         """What the Console has is in force and on disk."""
-        generation = console.document.generation
-        await self.until(lambda: self._on_disk() == generation and not self.conditions)
-        assert self.state == PolicyState(generation=generation, digest=console.document.digest)
-        assert self.conditions == {}
+        wanted = PolicyState(generation=console.document.generation, digest=console.document.digest)
+        await self.until(
+            lambda: (
+                self.state == wanted
+                and self._on_disk() == wanted.generation
+                and not self.conditions
+            )
+        )
 
     def _on_disk(self) -> int:
         with suppress(UnreadableKeptPolicyError, OSError):

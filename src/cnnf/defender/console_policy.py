@@ -133,7 +133,7 @@ class ConsolePolicy:
     async def _step(self, apply: Apply) -> None:
         step = self._progress.step
         if step == "renumber":
-            self._settled(self._progress.renumbered())
+            await self._settled(self._progress.renumbered())
         elif step == "fetch" and time.monotonic() >= self._fetch_at:
             try:
                 await self._take(apply)
@@ -166,7 +166,7 @@ class ConsolePolicy:
         self._ready = None
         self._expiring.use(policy, compiled)
         self._progress.applied(document)
-        self._settled(document)
+        await self._settled(document)
         _log.info(
             "policy applied",
             generation=document.generation,
@@ -174,12 +174,13 @@ class ConsolePolicy:
             rules=len(compiled.rules),
         )
 
-    def _settled(self, document: PolicyDocument) -> None:
-        """What was told is in force."""
+    async def _settled(self, document: PolicyDocument) -> None:
+        """What was told is in force: on disk before the Console hears of it."""
         self._clear("policy-refused")
         self._clear("policy-unreachable")
         self._wait = POLICY_RETRY_FIRST_SECONDS
         self._unkept, self._keep_at = document, 0.0
+        await self._keep()
         self._tell(self._progress.state)
 
     def _later(self, why: str) -> None:

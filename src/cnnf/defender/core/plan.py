@@ -45,8 +45,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `prevents` that something may be refused, `guarded` that this was so at some time: the hook that
     it needs then stays, since taking one out makes the kernel drop what waits in queues.
     `failsafe` are ports of this host, `console` places, here or elsewhere, that are counted but
-    never asked about. `levels` is the deepest cgroup that flows are remembered for. `dns_group` is where copies
-    of DNS go, 0: nowhere.
+    never asked about. `levels` is the deepest cgroup that flows are remembered for. `dns_group` is
+    where copies of DNS go, 0: nowhere.
     """
 
     marks: Marks
