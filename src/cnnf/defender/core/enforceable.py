@@ -27,7 +27,7 @@ def compile_enforceable(policy: Policy, now_ms: int, subject: str) -> Compiled:
 def read_document(document: PolicyDocument, now_ms: int) -> tuple[Policy, Compiled]:
     """The policy that the Console has told, and as it is enforced now. Raises PolicyError."""
     subject = f"generation {document.generation}"
-    policy = parse_policy(document.text, subject=subject)
+    policy = document.policy or parse_policy(document.text, subject=subject)
     compiled = compile_enforceable(policy, now_ms, subject)
     # The digest is of all rules; of those that have expired meanwhile nothing is compiled.
     if document.digest not in (compiled.digest, compile_policy(policy).digest):

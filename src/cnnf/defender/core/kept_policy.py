@@ -6,12 +6,12 @@ Whose policy it is stands in it: another Console's is none of this host's.
 import msgspec
 
 from cnnf.defender.core.sealed import SEAL_BYTES, BrokenSealError, seal, unseal
-from cnnf.policy.limits import FORM_BYTES_MAX
+from cnnf.protocol.limits import POLICY_BYTES_MAX
 from cnnf.protocol.messages import PolicyDocument
 
 _FIRST_LINE = b"cnnf policy 1\n"
-#: The text, and around it: whose, generation, digest and lengths are less than 4 KiB.
-KEPT_BYTES_MAX = len(_FIRST_LINE) + SEAL_BYTES + FORM_BYTES_MAX + 4_096
+#: As it was fetched, of which MessagePack takes less, and whose it is.
+KEPT_BYTES_MAX = len(_FIRST_LINE) + SEAL_BYTES + POLICY_BYTES_MAX
 
 
 class UnreadableKeptPolicyError(ValueError):

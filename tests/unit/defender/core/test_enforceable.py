@@ -7,7 +7,9 @@ from cnnf.defender.core.enforceable import compile_enforceable, read_document
 from cnnf.policy.compiled import compile_policy
 from cnnf.policy.errors import InvalidFormError, InvalidValueError
 from cnnf.policy.form import parse_policy
+from cnnf.protocol.codec import encode_json
 from cnnf.protocol.messages import PolicyDocument
+from cnnf.protocol.policy import decode_document
 
 TEXT = """\
 apiVersion: cnnf/v1
@@ -32,6 +34,21 @@ def document(text: str = TEXT) -> PolicyDocument:
 def test_it_is_the_same_policy_whatever_has_expired(days: int, rules: int) -> None:
     _, compiled = read_document(document(), days * DAY_MS)
     assert len(compiled.rules) == rules
+
+
+def test_what_is_told_as_it_is_understood_is_not_read() -> None:
+    policy = parse_policy(TEXT, subject="x")
+    told = msgspec.structs.replace(document(), text="not read", policy=policy)
+    again = decode_document(encode_json(told))
+    assert again == told
+    assert read_document(again, 0)[0] == policy
+    # But it means what the digest says, and is right.
+    other = parse_policy(TEXT.replace("alert", "allow"), subject="x")
+    with pytest.raises(InvalidValueError, match="it means something else here"):
+        read_document(msgspec.structs.replace(told, policy=other), 0)
+    wrong = msgspec.structs.replace(policy, objects=())
+    with pytest.raises(InvalidValueError, match="shop"):
+        read_document(msgspec.structs.replace(told, policy=wrong), 0)
 
 
 def test_another_meaning_is_refused() -> None:
