@@ -42,6 +42,7 @@ class Way:
             tls(identity),
             self.outbox,
             self.backlog,
+            on_open=lambda: None,
             on_settings=lambda _: None,
             on_event=lambda *_: None,
             on_refused=lambda _: self.problems.append("batch-refused"),

@@ -12,6 +12,7 @@ import pytest
 from cnnf.policy.form import parse_policy
 from cnnf.policy.limits import FORM_BYTES_MAX
 from cnnf.protocol.messages import PolicyState
+from cnnf.protocol.policy import decode_document
 from tests.contract.conftest import RunningConsole
 from tests.contract.joined import Joined, now_ms
 from tests.contract.test_api import error, shop, some_flow
@@ -557,7 +558,10 @@ def test_defenders_are_told_and_tell(policy: Api, join: Join) -> None:
     for encoding in ("zstd", "gzip", "identity"):
         answer = web.http.get("/defender/v1/policy", headers={"Accept-Encoding": encoding})
         assert answer.headers.get("content-encoding", "identity") == encoding
-        assert answer.json() == news | {"text": policy.text}
+        told = decode_document(answer.content)
+        assert (told.generation, told.digest) == (news["generation"], news["digest"])
+        assert told.text == policy.text
+        assert told.policy == parse_policy(told.text, subject="told")
     state = PolicyState(generation=1, digest="d", refused_generation=7, refused="no room")
     import msgspec
 

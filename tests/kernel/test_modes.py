@@ -11,7 +11,7 @@ from tests.lab import netns
 
 pytestmark = pytest.mark.kernel
 
-FREE, PREVENTED, FAILSAFE, CONSOLE = 8071, 8072, 8073, 8074
+FREE, PREVENTED, FAILSAFE, CONSOLE, OWN_CONSOLE = 8071, 8072, 8073, 8074, 8075
 NEVER = policy(f"name: never, ports: [{PREVENTED}], effect: prevent")
 #: Everybody, everywhere.
 NOTHING = policy(
@@ -25,13 +25,14 @@ def stage() -> Iterator[Stage]:
     if not netns.can_make():
         pytest.skip("needs root, iproute2 and util-linux")
     with made_stage() as made:
-        made.listen(FREE, PREVENTED, FAILSAFE, CONSOLE)
+        made.listen(FREE, PREVENTED, FAILSAFE, CONSOLE, OWN_CONSOLE)
         yield made
 
 
 @pytest.fixture(scope="module", params=["native", "python"])
 def recording(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Recording]:
     console = [(address, CONSOLE) for address in Network.ADDRESSES["b"]]
+    console += [(address, OWN_CONSOLE) for address in Network.HOST["a"]]
     options = {"failsafe": [FAILSAFE], "console": console, "loop": request.param}
     with stage.recording(**options) as made:
         yield made
@@ -80,6 +81,8 @@ def test_never_refused(stage: Stage, recording: Recording) -> None:
         own, b = Network.HOST["a"][family], Network.ADDRESSES["b"][family]
         tried = stage.peers["a"].connect((own, FAILSAFE), count=5)
         assert tried == [["answered"] * 5]
+        # The Console is on this host, and others come to it.
+        assert stage.peers["a"].connect((own, OWN_CONSOLE), count=5) == [["answered"] * 5]
         for name in ("client", "program"):
             assert stage.peers[name].connect((b, CONSOLE), count=5) == [["answered"] * 5]
     state = recording.ask("state")
@@ -87,16 +90,18 @@ def test_never_refused(stage: Stage, recording: Recording) -> None:
     assert state["failsafe"] > 0
     found: dict[int, int] = {}
     for one in recording.ask("flows"):
-        if one["port"] not in (FAILSAFE, CONSOLE):
+        if one["port"] not in (FAILSAFE, CONSOLE, OWN_CONSOLE):
             continue
         found[one["port"]] = found.get(one["port"], 0) + one["connections"]
         assert one["effect"] != "prevent", one
-    assert found == {FAILSAFE: 10, CONSOLE: 20}
+    assert found == {FAILSAFE: 10, CONSOLE: 20, OWN_CONSOLE: 10}
     # Everything else is, those ports elsewhere too.
     for family in (0, 1):
         own, b = Network.HOST["a"][family], Network.ADDRESSES["b"][family]
         assert stage.peers["a"].connect((own, CONSOLE), (own, FREE)) == [["refused"]] * 2
         assert stage.peers["client"].connect((b, FAILSAFE), (b, FREE)) == [["refused"]] * 2
+        other = Network.HOST["b"][family]
+        assert stage.peers["b"].connect((other, OWN_CONSOLE)) == [["refused"]]
 
 
 def test_neighbours_are_found_whatever_is_prevented(stage: Stage, recording: Recording) -> None:

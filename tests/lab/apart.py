@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from tests.lab.netns import Namespace
 from tests.lab.product import CNNF, START_S, STOP_S, Graph
@@ -87,6 +88,12 @@ class ConsoleAlone(Program):
         version = self.get("/settings")["version"]
         body = {"containers": containers, "hosts": hosts, "version": version}
         self._ask("PUT", "/settings", json=body)
+
+    def put_policy(self, text: str) -> int:
+        """Put a policy in force; its version."""
+        version = str(self.get("/policy")["version"])
+        body = yaml.safe_load(text)
+        return int(self._ask("PUT", "/policy", params={"version": version}, json=body)["version"])
 
     def radar(self, view: str) -> Graph:
         """Radar's graph of the last hour."""

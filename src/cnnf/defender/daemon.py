@@ -34,6 +34,7 @@ from cnnf.defender.core.limits import (
 from cnnf.defender.core.marks import marks_at
 from cnnf.defender.core.memberships import Membership
 from cnnf.defender.core.name_rules import NameRules
+from cnnf.defender.core.newest import Newest
 from cnnf.defender.core.observations import Looked, Report
 from cnnf.defender.core.peers import Change as PeerChange
 from cnnf.defender.core.peers import Peers
@@ -55,7 +56,7 @@ from cnnf.defender.kernel.watch import Watch
 from cnnf.defender.link.credentials import Credentials
 from cnnf.defender.link.directory import PeersFile
 from cnnf.defender.link.places import places_of
-from cnnf.defender.local_policy import LocalPolicy
+from cnnf.defender.link.policy import KeptPolicy
 from cnnf.defender.local_services import LocalServices
 from cnnf.defender.lookout import Lookout
 from cnnf.defender.naming import Naming
@@ -63,6 +64,7 @@ from cnnf.defender.netlink.errors import NetlinkError
 from cnnf.defender.news import cancel, follow
 from cnnf.defender.observer import Observer
 from cnnf.defender.options import Options
+from cnnf.defender.policies import Policies
 from cnnf.defender.publisher import host_info
 from cnnf.defender.residents import Residents
 from cnnf.defender.sharing import Sharing
@@ -157,6 +159,7 @@ class Defender:
             self._observer.flows,
             self._conditions,
             quota=options.spool_bytes,
+            on_open=self._stream_opened,
             on_settings=self._wanted_changed,
             on_event=self._told,
             raise_=self._condition,
@@ -188,8 +191,14 @@ class Defender:
         self._ruleset_watch = RulesetWatch(self._rules_changed, was_ours)
         self._rules_news = asyncio.Event()
         self._changed_by = ""
-        self._policy = LocalPolicy(options.policy) if options.policy else None
-        self._policy_news = asyncio.Event()
+        self._policies = Policies(
+            options.policy,
+            self._delivery.policy.fetch,
+            KeptPolicy(self._credentials, self._delivery.console),
+            tell=self._publisher.tell_policy,
+            raise_=self._condition,
+            clear=self._conditions.clear,
+        )
         self._address_news = asyncio.Event()
         self._address_watch = AddressWatch(self._address_news.set)
         sharing = Sharing(self._book, self._loops)
@@ -206,6 +215,7 @@ class Defender:
             clear=self._conditions.clear,
         )
         self._wanted = self._credentials.settings() or Settings(generation=0)
+        self._told_settings = Newest(self._wanted)
         self._wanted_news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         if options.unconfined:
@@ -220,9 +230,9 @@ class Defender:
         running = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             running.add_signal_handler(number, stop.set)
-        running.add_signal_handler(signal.SIGHUP, self._policy_news.set)
+        running.add_signal_handler(signal.SIGHUP, self._policies.look)
         # A wrong policy is told before anything is touched.
-        compiled = await asyncio.to_thread(self._policy.read) if self._policy else None
+        compiled = await asyncio.to_thread(self._policies.first)
         await asyncio.to_thread(self._footprint.claim)
         try:
             await self._start(compiled)
@@ -279,16 +289,11 @@ class Defender:
             ("rules", self._keep_rules),
             ("coverage", lambda: self._lookout.watch_coverage(lambda: self._enforcer.scopes)),
             ("services", self._watch_services),
+            ("policy", partial(self._policies.follow, self._apply_wanted)),
         ):
             self._spawn(name, work)
         for name, work in self._delivery.tasks:
             self._spawn(name, work)
-        if self._policy is not None:
-            use, clear = self._apply_wanted, self._conditions.clear
-            follow_policy = self._policy.follow
-            self._spawn(
-                "policy", partial(follow_policy, self._policy_news, use, self._condition, clear)
-            )
 
     async def _stop(self) -> None:
         """Take everything back; each step is tried whatever the one before did."""
@@ -333,6 +338,7 @@ class Defender:
 
     def _told(self, event: str, data: str) -> None:
         self._acquaintances.take(event, data)
+        self._policies.told(event, data)
 
     def _is_own(self, address: bytes) -> bool:
         return address in self._observer.packed_host_addresses or self._book.in_network(address)
@@ -351,8 +357,12 @@ class Defender:
 
     # --- what the Console and the local policy want
 
+    def _stream_opened(self) -> None:
+        self._told_settings.opened()
+        self._policies.opened()
+
     def _wanted_changed(self, settings: Settings) -> None:
-        if settings.generation >= self._wanted.generation and settings != self._wanted:
+        if self._told_settings.take(settings):
             self._wanted = settings
             self._wanted_news.set()
 

@@ -20,6 +20,7 @@ from cnnf.defender.core.outbox import Outbox
 from cnnf.defender.link.backlog import Backlog
 from cnnf.defender.link.credentials import Credentials, tls
 from cnnf.defender.link.directory import Directory
+from cnnf.defender.link.policy import PolicyFetch
 from cnnf.defender.link.renewal import Renewal
 from cnnf.defender.link.spool import SpoolFiles
 from cnnf.defender.link.uplink import Uplink
@@ -41,6 +42,7 @@ class Delivery:
         conditions: Conditions,
         *,
         quota: int,
+        on_open: Callable[[], None],
         on_settings: Callable[[Settings], None],
         on_event: Callable[[str, str], None],
         raise_: Callable[[Code, str], None],
@@ -51,8 +53,11 @@ class Delivery:
         #: Where the Console takes batches.
         self.url = identity.url
         self.directory = Directory(identity.url, context)
-        #: By whom, and to whom, everything is said: another Console knows other hosts.
-        self.parties = f"{identity.defender} {sha256(identity.authority.encode()).hexdigest()}"
+        self.policy = PolicyFetch(identity.url, context)
+        #: Which Console it is, and by whom and to whom everything is said: another one has another
+        #: policy and knows other hosts.
+        self.console = sha256(identity.authority.encode()).hexdigest()
+        self.parties = f"{identity.defender} {self.console}"
         self.outbox = Outbox(
             secrets.token_hex(16), batches_max=OUTBOX_BATCHES_MAX, bytes_max=OUTBOX_BYTES_MAX
         )
@@ -70,6 +75,7 @@ class Delivery:
             context,
             self.outbox,
             self._backlog,
+            on_open=on_open,
             on_settings=on_settings,
             on_event=on_event,
             on_refused=lambda reason: raise_("batch-refused", reason),

@@ -14,7 +14,7 @@ import structlog
 
 from cnnf.defender.core.addressbook import AddressBook
 from cnnf.defender.core.conditions import Code
-from cnnf.defender.core.cutting import Living, decide, identities, parts
+from cnnf.defender.core.cutting import Living, decide, identities, is_exempt, parts
 from cnnf.defender.core.judge import Judge
 from cnnf.defender.core.limits import CGROUP_LEVELS, COUNT_FIRST_SECONDS_MAX
 from cnnf.defender.core.plan import Place, Scopes
@@ -292,7 +292,11 @@ class Enforcer:
     def _cut_now(
         self, judge: Judge, pids: list[int], *, udp: bool
     ) -> tuple[cutting.CutReport, int]:
+        failsafe = self._offload.plan.failsafe
+
         def prevented(one: Living) -> str | None:
+            if is_exempt(one, failsafe, self.console):
+                return None
             hook = OUTPUT if one.cgroup or one.inode else INPUT if one.to_host else FORWARD
             owner = self._judging.candidate_of(one.cgroup, one.inode) if hook == OUTPUT else -1
             verdict = judge.decide(

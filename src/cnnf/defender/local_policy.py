@@ -1,33 +1,28 @@
 """A policy from a file on this host: read whole, compiled, and looked at for changes.
 
-A rule that expires is a change too: the policy is compiled again without it, whatever has become
-of the file. The daemon asks; a file that can't be used says why, and what was in force stays so.
+A rule that expires is a change too, whatever has become of the file. The daemon asks; a file that
+can't be used says why, and what was in force stays so.
 """
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from cnnf.defender.core.conditions import Code
 from cnnf.defender.core.limits import POLICY_FILE_SECONDS
+from cnnf.defender.expiry import Apply, Expiring, now_ms
 from cnnf.defender.news import following
 from cnnf.policy.compiled import Compiled, compile_policy
 from cnnf.policy.errors import InvalidValueError, PolicyError
 from cnnf.policy.form import parse_policy
 from cnnf.policy.limits import FORM_BYTES_MAX
-from cnnf.policy.rules import Policy
 
 _State = tuple[int, int, int]
 
 _log = structlog.get_logger(__name__)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class LocalPolicy:
@@ -36,18 +31,16 @@ class LocalPolicy:
     `now_ms` gives the time, milliseconds since 1970.
     """
 
-    def __init__(self, path: Path, now_ms: Callable[[], int] = _now_ms) -> None:
+    def __init__(self, path: Path, now_ms: Callable[[], int] = now_ms) -> None:
         self.path = path
-        self._now_ms = now_ms
         self._seen: _State | None = None
-        #: What was read last and is right, and when the first of its rules expires.
-        self._policy = Policy()
-        self._ends_ms: int | None = None
+        #: What was read last and is right.
+        self._expiring = Expiring(now_ms)
 
     async def follow(
         self,
         news: asyncio.Event,
-        apply: Callable[[Compiled], Awaitable[None]],
+        apply: Apply,
         raise_: Callable[[Code, str], None],
         clear: Callable[[Code], object],
     ) -> None:
@@ -61,15 +54,11 @@ class LocalPolicy:
             if news.is_set() or await asyncio.to_thread(self.changed):
                 with following(news):
                     await self._use(apply, raise_, clear)
-            if self.ended():
-                renewed = await asyncio.to_thread(self.renewed)
-                await apply(renewed)
-                self._ends_ms = renewed.ends_ms
-                _log.info("rules expired", digest=renewed.digest, rules=len(renewed.rules))
+            await self._expiring.renew(apply)
 
     async def _use(
         self,
-        apply: Callable[[Compiled], Awaitable[None]],
+        apply: Apply,
         raise_: Callable[[Code, str], None],
         clear: Callable[[Code], object],
     ) -> None:
@@ -93,17 +82,13 @@ class LocalPolicy:
                 f"{self.path}: more than {FORM_BYTES_MAX // 1024} KiB; a policy is smaller"
             )
         policy = parse_policy(data, subject=str(self.path))
-        compiled = compile_policy(policy, self._now_ms())
-        self._policy, self._ends_ms = policy, compiled.ends_ms
+        compiled = compile_policy(policy, self._expiring.now_ms())
+        self._expiring.use(policy, compiled)
         return compiled
 
     def ended(self) -> bool:
         """Has a rule of what was read last expired since?"""
-        return self._ends_ms is not None and self._ends_ms <= self._now_ms()
-
-    def renewed(self) -> Compiled:
-        """What was read last, without the rules that have expired."""
-        return compile_policy(self._policy, self._now_ms())
+        return self._expiring.ended()
 
     def changed(self) -> bool:
         """Is the file another than was read? Also when it has gone."""

@@ -11,11 +11,12 @@ from cnnf.defender.core.limits import AWAY_INTERVAL_SECONDS, HEARTBEAT_SECONDS
 from cnnf.defender.core.outbox import Outbox
 from cnnf.protocol.codec import encode_batch
 from cnnf.protocol.limits import ADDRESSES_MAX, BATCH_FLOWS_MAX, NETWORKS_MAX
-from cnnf.protocol.messages import Batch, HostInfo, HostNetwork, Settings, SpoolState
+from cnnf.protocol.messages import Batch, HostInfo, HostNetwork, PolicyState, Settings, SpoolState
 
 
 class Publisher:
-    """One incarnation's batches. `host`, `applied` and `spool` are set by others as they change."""
+    """One incarnation's batches. `host`, `applied`, `policy` and `spool` are set by others as they
+    change."""
 
     def __init__(
         self,
@@ -29,10 +30,15 @@ class Publisher:
         self._flows = flows
         self._conditions = conditions
         self._published_at = 0.0
-        self._told: tuple[HostInfo | None, Settings | None] = (None, None)
+        self._told: tuple[HostInfo | None, Settings | None, PolicyState] | None = None
         self.host: HostInfo | None = None
         self.applied: Settings | None = None
+        self.policy = PolicyState()
         self.spool: SpoolState | None = None
+
+    def tell_policy(self, policy: PolicyState) -> None:
+        """Which policy is in force by now, or why not."""
+        self.policy = policy
 
     def publish(self, *, away: bool = False) -> bool:
         """Put one batch into the outbox if there is news or a heartbeat is due; True if so.
@@ -43,7 +49,7 @@ class Publisher:
         gathering = away and len(self._flows) < BATCH_FLOWS_MAX // 2
         if gathering and now - self._published_at < AWAY_INTERVAL_SECONDS:
             return False
-        told = (self.host, self.applied)
+        told = (self.host, self.applied, self.policy)
         news = (
             len(self._flows)
             or self._inventory.has_news
@@ -68,6 +74,7 @@ class Publisher:
             flows=flows,
             conditions=self._conditions.standing(),
             applied=self.applied,
+            policy=self.policy,
             spool=self.spool,
         )
         self._outbox.put(encode_batch(batch), len(flows), sent_at=sent_at, now=now)

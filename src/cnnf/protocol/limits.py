@@ -33,3 +33,8 @@ PUBLIC_MAX = 256
 STALE_MAX = 8_192
 #: Container networks of one host; Docker's own pools end at some 30.
 NETWORKS_MAX = 256
+
+#: Bytes of the policy as it is fetched, decompressed: a text of 16 MiB (`policy.limits`), of which
+#: JSON writes a line's end or a quote in two bytes, and as much of names and values once more with
+#: keys of 40,000 rules and objects at 250 bytes.
+POLICY_BYTES_MAX = 80 * 1024 * 1024

@@ -1,5 +1,7 @@
 """When a batch is made: at once when there is news, gathered while the Console is away."""
 
+from copy import copy
+
 import pytest
 
 from cnnf.defender.core.conditions import Conditions
@@ -9,7 +11,7 @@ from cnnf.defender.core.limits import AWAY_INTERVAL_SECONDS, HEARTBEAT_SECONDS
 from cnnf.defender.core.outbox import Outbox
 from cnnf.defender.publisher import Publisher
 from cnnf.protocol.codec import decode_batch
-from cnnf.protocol.messages import SpoolState
+from cnnf.protocol.messages import PolicyState, SpoolState
 
 
 class Clock:
@@ -82,3 +84,23 @@ def test_what_is_on_disk_is_told(clock: Clock) -> None:
     assert parcel is not None
     assert decode_batch(parcel.data).spool == desk.publisher.spool
     assert (parcel.sequence, parcel.sent_at) == (1, int(clock.seconds * 1000))
+
+
+def test_which_policy_is_in_force_is_in_every_batch_and_news_when_it_changes(clock: Clock) -> None:
+    desk = Desk()
+    desk.publisher.publish()
+    assert not desk.publisher.publish()
+    state = PolicyState(generation=3, digest="d", refused_generation=4, refused="no")
+    desk.publisher.tell_policy(state)
+    assert desk.publisher.publish()
+    desk.publisher.tell_policy(copy(state))
+    assert not desk.publisher.publish()
+    clock.seconds += HEARTBEAT_SECONDS
+    assert desk.publisher.publish()
+    told = []
+    for number in (1, 2, 3):
+        parcel = desk.outbox.first()
+        assert parcel is not None
+        told.append(decode_batch(parcel.data).policy)
+        desk.outbox.acknowledged(parcel.incarnation, number)
+    assert told == [PolicyState(), state, state]

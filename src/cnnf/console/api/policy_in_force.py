@@ -182,7 +182,9 @@ class PolicyInForce:
         documents = self._documents
         if encoding not in documents:
             # Of ten thousand Defenders that ask at once the first ones may work it out twice.
-            documents[encoding] = await asyncio.to_thread(_document, self.stored, encoding)
+            documents[encoding] = await asyncio.to_thread(
+                _document, self.stored, self.policy, encoding
+            )
         return documents[encoding], encoding
 
 
@@ -233,9 +235,11 @@ def _outcome(stored: StoredPolicy, prepared: _Prepared) -> Outcome:
     )
 
 
-def _document(stored: StoredPolicy, encoding: str) -> bytes:
+def _document(stored: StoredPolicy, policy: Policy, encoding: str) -> bytes:
     body = encode_json(
-        PolicyDocument(generation=stored.version, digest=stored.digest, text=stored.text)
+        PolicyDocument(
+            generation=stored.version, digest=stored.digest, text=stored.text, policy=policy
+        )
     )
     if encoding == "zstd":
         return zstandard.ZstdCompressor(level=6).compress(body)

@@ -264,6 +264,8 @@ def _input(plan: Plan) -> list[str]:
                 f"add @passed{family}_{parity} {{ {address_key(family)} }} return"
             )
         made.append("meta l4proto tcp th dport @failsafe return")
+        # Where it is here, others come to it.
+        made += _to_console(plan)
     either = "ask" if plan.scopes.any else "watch"
     made += [f"{ip} saddr @containers{family} goto {either}" for family, ip in _FAMILIES]
     if plan.scopes.hosts:
@@ -318,15 +320,19 @@ def _by_level(levels: range, chain: str) -> Iterator[str]:
         yield f"socket cgroupv2 level {level} != {_NO_CGROUP} goto {chain}_l{level}"
 
 
+def _to_console(plan: Plan) -> Iterator[str]:
+    for family, ip in _FAMILIES:
+        there = f"meta l4proto tcp {ip} daddr . th dport @console{family}"
+        counted = f"add @passed{family}_{plan.generation & 1} {{ {address_key(family)} }}"
+        yield f"{there} counter name failsafe {counted} return"
+        # Where the set is full.
+        yield f"{there} return"
+
+
 def _output_unknown(plan: Plan) -> Iterator[str]:
-    parity = plan.generation & 1
     yield from _lookalikes(plan)
     if plan.scopes.any:
-        for family, ip in _FAMILIES:
-            yield (
-                f"meta l4proto tcp {ip} daddr . th dport @console{family} counter name failsafe "
-                f"add @passed{family}_{parity} {{ {address_key(family)} }} return"
-            )
+        yield from _to_console(plan)
     if plan.scopes.hosts:
         yield "goto ask"
         return

@@ -5,11 +5,12 @@ refused. Inputs are those of `existing.py`: sockets of the host and of container
 `kernel/cutting.py` gathers them and carries out what is decided here.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from cnnf.defender.core.attribution import is_loopback, plain
 from cnnf.defender.core.existing import NamespaceSockets, canonical_ends
+from cnnf.defender.core.plan import Place
 from cnnf.defender.netlink.conntrack import TCP, TCP_LIVING, Ends, Tracked
 from cnnf.defender.netlink.inet_diag import Socket
 
@@ -92,6 +93,19 @@ class _Gathered:
             client.socket.inode if client and own else 0,
             any(one.pid == 0 for one in self.servers),
         )
+
+
+def is_exempt(one: Living, failsafe: Collection[int], console: Collection[Place]) -> bool:
+    """Is it let through whatever rules say? As `chains.py` has it for those that begin: to failsafe
+    ports of this host from outside it, to the Console from this host and, where it is this host,
+    from others."""
+    if one.protocol != TCP:
+        return False
+    outgoing = bool(one.cgroup or one.inode)
+    if one.to_host and not outgoing and one.port in failsafe:
+        return True
+    to_console = (plain(one.destination), one.port) in {(a.packed, port) for a, port in console}
+    return to_console and (outgoing or one.to_host)
 
 
 def decide(

@@ -306,8 +306,19 @@ RESTORE_INTERVAL_SECONDS = 4.0
 #: A condition about something that has happened and is over stands so long.
 CONDITION_LINGER_SECONDS = 600.0
 
-#: How often the policy file is looked at, and its biggest size that is read.
+#: How often the policy file, and whether a rule has expired, is looked at.
 POLICY_FILE_SECONDS = 1.0
+#: How long fetching the policy may take: 10,000 rules are 0.2 MB compressed, the largest policy
+#: some 5 MB, which is 40 s at 1 Mbit/s. Then it is tried again, first after the shortest of these,
+#: at last after the longest. Whatever the stream says meanwhile is followed at once.
+POLICY_FETCH_SECONDS = 60.0
+POLICY_RETRY_FIRST_SECONDS = 0.25
+POLICY_RETRY_MAX_SECONDS = 30.0
+#: After a break all Defenders come back together: what changed meanwhile each fetches at a moment
+#: of its own. 10,000 in 2 s are 5,000 a second, of a body that the Console has ready.
+POLICY_JITTER_SECONDS = 2.0
+#: How often keeping the policy on disk is tried again where that failed.
+POLICY_KEEP_SECONDS = 30.0
 
 #: Conflicts with other programs' rules that are told one by one, and the characters of a rule that
 #: are shown; a rule set that marks packets has a handful, a generated one thousands alike.

@@ -1,19 +1,16 @@
 """What is known of ends elsewhere, as one file: bytes that are whole and ours, or none.
 
-A line that says what it is, a checksum, and MessagePack. Whose answers they are stands in it, since
-another Console knows other hosts.
+MessagePack, sealed. Whose answers they are stands in it, since another Console knows other hosts.
 """
-
-import hashlib
 
 import msgspec
 
 from cnnf.defender.core.limits import PEERS_MAX
 from cnnf.defender.core.peers import Crowd, Kept
+from cnnf.defender.core.sealed import BrokenSealError, seal, unseal
 from cnnf.policy.endpoints import Identity
 
 _FIRST_LINE = b"cnnf peers 1\n"
-_DIGEST_BYTES = 32
 
 
 class UnreadablePeersError(ValueError):
@@ -39,19 +36,15 @@ def encode_peers(owner: str, public: tuple[str, ...], kept: list[Kept]) -> bytes
     ends = [(*one.place, numbers.setdefault(one.crowd, len(numbers)), one.used_at) for one in kept]
     crowds = [(list(crowd.identities), crowd.more) for crowd in numbers]
     content = msgspec.msgpack.encode(_File(owner, list(public), crowds, ends))
-    return _FIRST_LINE + hashlib.sha256(content).digest() + content
+    return seal(_FIRST_LINE, content)
 
 
 def decode_peers(data: bytes, owner: str) -> tuple[list[str], list[Kept]]:
     """The networks and answers in a file. Raises UnreadablePeersError."""
-    if not data.startswith(_FIRST_LINE):
-        raise UnreadablePeersError("it is no file of ours, or of another version")
-    digest, content = (
-        data[len(_FIRST_LINE) :][:_DIGEST_BYTES],
-        data[len(_FIRST_LINE) + _DIGEST_BYTES :],
-    )
-    if hashlib.sha256(content).digest() != digest:
-        raise UnreadablePeersError("it is damaged")
+    try:
+        content = unseal(_FIRST_LINE, data)
+    except BrokenSealError as error:
+        raise UnreadablePeersError(str(error)) from error
     try:
         file = _decoder.decode(content)
     except msgspec.DecodeError as error:

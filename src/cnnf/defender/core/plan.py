@@ -44,9 +44,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `bridged` says that packets within a container network may pass over a bridge of this host,
     `prevents` that something may be refused, `guarded` that this was so at some time: the hook that
     it needs then stays, since taking one out makes the kernel drop what waits in queues.
-    `failsafe` are ports of this host, `console` places elsewhere, that are counted but never asked
-    about. `levels` is the deepest cgroup that flows are remembered for. `dns_group` is where copies
-    of DNS go, 0: nowhere; `answer_queue` is where answers wait while `answers_held`.
+    `failsafe` are ports of this host, `console` places, here or elsewhere, that are counted but
+    never asked about. `levels` is the deepest cgroup that flows are remembered for. `dns_group` is
+    where copies of DNS go, 0: nowhere; `answer_queue` is where answers wait while `answers_held`.
     """
 
     marks: Marks

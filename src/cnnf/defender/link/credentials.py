@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from cnnf.defender.core.kept_policy import KEPT_BYTES_MAX
 from cnnf.defender.link.errors import CredentialsBroken
 from cnnf.protocol.codec import decode_json, encode_json
 from cnnf.protocol.errors import ProtocolError
@@ -26,6 +27,7 @@ _IDENTITY = "identity.json"
 #: How it was kept before: read when there is no identity, removed when there is one.
 _FORMER = ("key.pem", "certificate.pem", "authority.pem", "link.json")
 _IDENTITY_BYTES_MAX = 64 * 1024
+_POLICY = "policy"
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
@@ -113,6 +115,22 @@ class Credentials:
     def keep_settings(self, settings: Settings) -> None:
         """Remember what is in force, for a start without the Console. Raises OSError."""
         self._replace("settings.json", encode_json(settings))
+
+    def policy(self) -> bytes | None:
+        """The policy that was last in force (`core/kept_policy.py`); None when none was kept.
+
+        Raises OSError.
+        """
+        try:
+            with (self.directory / _POLICY).open("rb") as file:
+                # One byte more than there may be: then it is damaged.
+                return file.read(KEPT_BYTES_MAX + 1)
+        except FileNotFoundError:
+            return None
+
+    def keep_policy(self, content: bytes) -> None:
+        """Keep what is in force, for a start without the Console. Raises OSError."""
+        self._replace(_POLICY, content)
 
     def forget_settings(self) -> None:
         """Another Console counts its generations anew. Raises CredentialsBroken."""

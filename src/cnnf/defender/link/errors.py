@@ -5,6 +5,7 @@ LinkError
 ├── RenewalFailed     the Console did not give us the next certificate; tried again later
 ├── CredentialsBroken our own files are missing, unreadable or not what they should be
 ├── DirectoryUnreachable  nobody can be asked about ends elsewhere; asked again later
+├── PolicyUnreachable the policy can't be fetched; tried again later
 ├── QuestionRefused   the Console will not answer this question; never asked again as it is
 └── SpoolFailed       what waits for the Console can't be kept on disk, or not be read back
 """
@@ -28,6 +29,10 @@ class RenewalFailed(LinkError):
 
 class DirectoryUnreachable(LinkError):
     """The Console did not answer who stands at ends elsewhere; the text says why."""
+
+
+class PolicyUnreachable(LinkError):
+    """The Console did not give the policy that it had told of; the text says why."""
 
 
 class QuestionRefused(LinkError):

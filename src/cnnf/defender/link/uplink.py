@@ -37,8 +37,8 @@ _FORBIDDEN = 403
 
 
 class Uplink:
-    """One Defender's link. `on_event` gets what the stream tells beside settings, `on_refused` why
-    the Console will not take a batch."""
+    """One Defender's link. `on_open` is told of each stream before what it says, `on_event` gets
+    what it tells beside settings, `on_refused` why the Console will not take a batch."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Uplink:
         outbox: Outbox,
         backlog: Backlog,
         *,
+        on_open: Callable[[], None],
         on_settings: Callable[[Settings], None],
         on_event: Callable[[str, str], None],
         on_refused: Callable[[str], None],
@@ -55,6 +56,7 @@ class Uplink:
         self._tls = tls
         self._outbox = outbox
         self._backlog = backlog
+        self._on_open = on_open
         self._on_settings = on_settings
         self._on_event = on_event
         self._on_refused = on_refused
@@ -116,6 +118,7 @@ class Uplink:
                     async with client.stream("GET", f"{self._url}/defender/v1/stream") as answer:
                         if answer.status_code == 200:
                             wait = _RETRY_FIRST_SECONDS
+                            self._on_open()
                             await self._follow(answer)
                         else:
                             _log.warning("settings stream refused", status=answer.status_code)

@@ -158,6 +158,20 @@ def test_failsafe_ports_are_counted_and_never_asked_about(any_plan: Plan, scopes
     }
 
 
+@given(plans, st.sampled_from([Scopes(containers=True), Scopes(hosts=True)]))
+def test_the_console_is_never_asked_about_from_here_nor_where_it_is_here(
+    any_plan: Plan, scopes: Scopes
+) -> None:
+    given = replace(any_plan, scopes=scopes)
+    for family, ip in ((4, "ip"), (6, "ip6")):
+        key = f"meta l4proto tcp {ip} daddr . th dport @console{family}"
+        for hook in ("input", "output"):
+            found = walk(rules(ruleset.table(given)), f"at_{hook}", 0, TCP | {key: True})
+            assert all(end.how != "hand over" for end in found)
+            counted = {name for end in found for name in end.added}
+            assert f"passed{family}_{given.generation & 1}" in counted
+
+
 @given(plans, st.sampled_from(["input", "forward", "output"]))
 def test_answers_are_let_through_and_counted_where_enabled(given: Plan, hook: str) -> None:
     kinds = (

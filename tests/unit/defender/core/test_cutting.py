@@ -1,11 +1,13 @@
 """Which living connections a rule cuts, and where their ends are."""
 
+from ipaddress import ip_address
 from zlib import crc32
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnf.defender.core.cutting import Cut, Living, LocalEnd, Room, decide
+from cnnf.defender.core.cutting import Cut, Living, LocalEnd, Room, decide, is_exempt
 from cnnf.defender.core.existing import NamespaceSockets
 from cnnf.defender.netlink.conntrack import UDP, Ends, Tracked
 from cnnf.defender.netlink.inet_diag import TCP_LISTEN, Socket
@@ -187,3 +189,35 @@ def test_nothing_is_cut_that_the_rule_lets_be(
         assert len(one.ends) <= 2
     cut = [end for one in decided.cuts for end in one.ends]
     assert len(cut) == len(set(cut))
+
+
+def living(
+    destination: str, port: int, *, outgoing: bool = False, to_host: bool = False, protocol: int = 6
+) -> Living:
+    """A connection from here, or from outside."""
+    source, inode = (HOST, 5) if outgoing else (OUTSIDE, 0)
+    return Living(packed(source), 40_000, packed(destination), port, protocol, 0, inode, to_host)
+
+
+@pytest.mark.parametrize(
+    ("one", "exempt"),
+    [
+        # The administrator's, from outside; not what the host has with itself, nor what passes.
+        (living(HOST, 22, to_host=True), True),
+        (living(HOST, 23, to_host=True), False),
+        (living(HOST, 22, outgoing=True, to_host=True), False),
+        (living(CART, 22), False),
+        (living(OUTSIDE, 22, outgoing=True), False),
+        (living(HOST, 22, to_host=True, protocol=17), False),
+        # Our own to the Console, and others' to it where it is here; not what passes to it.
+        (living(OUTSIDE, 8084, outgoing=True), True),
+        (living("::ffff:" + OUTSIDE, 8084, outgoing=True), True),
+        (living(OUTSIDE, 8083, outgoing=True), False),
+        (living(CART, 8084, outgoing=True), False),
+        (living(OUTSIDE, 8084), False),
+        (living(HOST, 8084, to_host=True), True),
+    ],
+)
+def test_what_rules_have_no_say_in_is_not_cut(one: Living, exempt: bool) -> None:
+    places = [(ip_address(OUTSIDE), 8084), (ip_address(HOST), 8084)]
+    assert is_exempt(one, (22,), places) == exempt
