@@ -1,0 +1,148 @@
+"""What a draft changes for flows between two crowds, on one stretch of ports, by one protocol.
+
+Every class of the one crowd is judged with every class of the other, by the draft and by the policy
+in force, once for all the flows that are alike.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+from cnnf.console.core.crowds import Crowd, Crowds
+from cnnf.policy.compiled import PROTOCOL_NUMBERS, Compiled
+from cnnf.policy.limits import RULES_MAX
+from cnnf.policy.rules import EFFECTS, Effect
+from cnnf.policy.rulesets import decide
+
+
+class Change(NamedTuple):
+    """One effect that is new: by the draft's rule `rule`, where `before` decided (numbers of rules,
+    -1 for the default; `before` is of the policy in force).
+
+    `sources` and `targets` are the classes that it may be about, `met` one pair of them that
+    the rule decides. `certain`: all that may be on either side are.
+    """
+
+    effect: Effect
+    rule: int
+    before: int
+    certain: bool
+    sources: frozenset[int]
+    targets: frozenset[int]
+    met: tuple[int, int]
+
+
+class Outcome(NamedTuple):
+    """Where the draft's effect is another than the policy's in force, and all its effects: each is
+    new where another was recorded."""
+
+    policy: tuple[Change, ...]
+    draft: tuple[Change, ...]
+
+
+class _Met(NamedTuple):
+    """Classes of either side that both policies judge alike, and by which rules."""
+
+    after: int
+    before: int
+    sources: tuple[int, ...]
+    targets: tuple[int, ...]
+
+
+class _Sets(NamedTuple):
+    container: bool
+    draft: int
+    before: int
+
+
+class Outcomes:
+    """Every outcome, worked out when it is first asked for."""
+
+    def __init__(
+        self, draft: Compiled, before: Compiled, crowds: Crowds, check: Callable[[], None]
+    ) -> None:
+        """`check` is called in between; what it raises ends the work."""
+        self._policies = draft, before
+        self._crowds = crowds
+        self._check = check
+        self._starts = sorted({*draft.ports()[0], *before.ports()[0]})
+        self._found: dict[tuple[int, int, int, str], Outcome] = {}
+
+    def of(self, source: int, target: int, port: int, protocol: str) -> Outcome:
+        """The outcome between two crowds, by their numbers."""
+        key = source, target, bisect_right(self._starts, port), protocol
+        found = self._found.get(key)
+        if found is None:
+            self._check()
+            crowds = self._crowds.crowds
+            found = self._found[key] = self._made(crowds[source], crowds[target], port, protocol)
+        return found
+
+    def _made(self, source: Crowd, target: Crowd, port: int, protocol: str) -> Outcome:
+        met = list(self._met(source, target, port, protocol))
+        whole = source.whole and target.whole
+
+        new = [one for one in met if self._effect(0, one.after) != self._effect(1, one.before)]
+        return Outcome(
+            tuple(self._changes(new, whole=whole, all_met=len(met))),
+            tuple(self._changes(met, whole=whole, all_met=len(met))),
+        )
+
+    def _changes(self, new: list[_Met], *, whole: bool, all_met: int) -> Iterator[Change]:
+        """By effect, the rule that is the first in the draft's order."""
+        for effect in EFFECTS:
+            its = [one for one in new if self._effect(0, one.after) == effect]
+            if not its:
+                continue
+            first = min(its, key=lambda one: (_place(one.after), _place(one.before)))
+            yield Change(
+                effect=effect,
+                rule=first.after,
+                before=first.before,
+                certain=whole and len(its) == all_met,
+                sources=frozenset(number for one in its for number in one.sources),
+                targets=frozenset(number for one in its for number in one.targets),
+                met=(first.sources[0], first.targets[0]),
+            )
+
+    def _met(self, source: Crowd, target: Crowd, port: int, protocol: str) -> Iterator[_Met]:
+        number = PROTOCOL_NUMBERS[protocol]
+        draft, before = (one.protocols[number] & one.by_port(port) for one in self._policies)
+        lists = {
+            container: tuple(one.list_rules(container) for one in self._policies)
+            for container in (False, True)
+        }
+        targets = self._alike(target, "destination", draft, before)
+        for from_sets, from_classes in self._alike(source, "source", draft, before).items():
+            self._check()
+            for to_sets, to_classes in targets.items():
+                judging = lists[from_sets.container or to_sets.container]
+                yield _Met(
+                    decide(from_sets.draft, to_sets.draft, draft, draft, judging[0]),
+                    decide(from_sets.before, to_sets.before, before, before, judging[1]),
+                    tuple(from_classes),
+                    tuple(to_classes),
+                )
+
+    def _alike(
+        self, crowd: Crowd, side: Literal["source", "destination"], draft: int, before: int
+    ) -> dict[_Sets, list[int]]:
+        """The classes of a crowd by which of these rules select them: most are alike."""
+        found: dict[_Sets, list[int]] = {}
+        for number in crowd.classes:
+            one = self._crowds.classes[number]
+            sets = _Sets(
+                one.container,
+                draft & getattr(one.draft, side),
+                before & getattr(one.before, side),
+            )
+            found.setdefault(sets, []).append(number)
+        return found
+
+    def _effect(self, policy: Literal[0, 1], rule: int) -> Effect:
+        return self._policies[policy].rules[rule].effect if rule >= 0 else EFFECTS[0]
+
+
+def _place(rule: int) -> int:
+    """In the order of the list; the default comes last."""
+    return rule if rule >= 0 else RULES_MAX
