@@ -24,6 +24,7 @@ from cnnf.console.api import applications, radar
 from cnnf.console.api.directory_feed import DirectoryFeed
 from cnnf.console.api.events_feed import EventsFeed
 from cnnf.console.api.peer import PeerProtocol
+from cnnf.console.api.policy_in_force import PolicyInForce, news
 from cnnf.console.api.radar_feed import RadarFeeds
 from cnnf.console.api.services import Liveness, Services, now_ms
 from cnnf.console.api.settings import message
@@ -36,6 +37,7 @@ from cnnf.console.data_directory import DataDirectory, Running
 from cnnf.console.errors import CannotStart, StoreUnavailable
 from cnnf.console.listeners import ListenAddress, bind, bound, names, parse, url
 from cnnf.console.store import accounts
+from cnnf.console.store import policies as policies_store
 from cnnf.console.store import settings as settings_store
 from cnnf.console.store.database import Database, check_version
 from cnnf.console.store.sqlite_flows import SqliteFlowStore
@@ -218,7 +220,11 @@ async def _open_services(
     database.open()
     try:
         database.write_now(settings_store.ensure)
-        settings = SettingsFeed(message(database.read_now(settings_store.load)), stopping)
+        database.write_now(lambda c: policies_store.ensure(c, now_ms()))
+        policy = database.read_now(policies_store.current)
+        settings = SettingsFeed(
+            message(database.read_now(settings_store.load)), news(policy), stopping
+        )
 
         async def compute(view: View, length: int) -> Graph:
             window = windows.last(length, now_ms())
@@ -233,6 +239,7 @@ async def _open_services(
             radar=RadarFeeds(compute, stopping),
             events=EventsFeed(flows, stopping),
             settings=settings,
+            policies=PolicyInForce(policy, now_ms(), settings.publish_policy),
             directory=DirectoryFeed(flows.directory, settings),
             url=urls[0],
             defender_url=urls[1],
@@ -255,6 +262,7 @@ async def _keep_house(services: Services, stopping: asyncio.Event) -> None:
                 await _pause(stopping, 0.05)
             await services.database.write(lambda c: accounts.expire_sessions(c, now_ms()))
             services.authority.renew()
+            await services.policies.renew(now_ms())
         except (StoreUnavailable, OSError) as error:
             log.warning("housekeeping put off", error=str(error))
         await services.radar.sweep()

@@ -168,6 +168,28 @@ LEDGER_SETTLE_MAX = 500
 #: A Defender that was silent for so long is back; what it has on its spool comes first.
 DEFENDER_AWAY_MS = MINUTE_MS
 
+#: A whole policy as the body of a request is bounded by the form (`cnnf.policy.limits`); one is
+#: read and compiled at a time (16 MiB of text are at most 0.5 GB of memory for seconds), and so
+#: many changes wait for it; further ones are answered with 503.
+POLICY_CHANGES_WAITING_MAX = 16
+#: Changes and findings told of one change of the policy; the others are counted.
+POLICY_CHANGES_TOLD_MAX = 500
+POLICY_FINDINGS_TOLD_MAX = 500
+#: Versions of one page of the policy's history. All versions are kept: see `store/policies.py`.
+POLICY_VERSIONS_PAGE_MAX = 200
+#: Characters of the reason for a change of the policy, and rules that are enabled or disabled at
+#: once.
+REASON_CHARS_MAX = 500
+POLICY_RULES_AT_ONCE_MAX = 1_000
+#: Those who are there, to be asked whether objects select anybody: 100,000 take a second and 60 MB.
+#: Where there are more this is not looked at.
+KNOWN_ENDPOINTS_MAX = 100_000
+#: A rule that has decided nothing for so long since it was enabled is called never hit.
+NEVER_HIT_AFTER_MS = 7 * DAY_MS
+#: Different rules that one batch may count hits of; hits of others are not counted. A policy has
+#: `RULES_MAX` rules.
+BATCH_RULES_HIT_MAX = 20_000
+
 #: The body of an API request; of a batch see `cnnf.protocol.limits`.
 API_BODY_BYTES_MAX = 64 * 1024
 #: Connections of each listener; further ones are answered with 503.

@@ -4,9 +4,11 @@ One line an object and a rule, so that a difference of two files is read rule by
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import yaml
 
+from cnnf.policy import limits
 from cnnf.policy.form import API_VERSION
 from cnnf.policy.moments import moment_text
 from cnnf.policy.objects import LabelTest, NetworkObject
@@ -40,15 +42,29 @@ _WIDTH = 2**30
 def write_policy(policy: Policy) -> str:
     """The YAML form of a policy that is right (`checks.check_policy`)."""
     lines = [f"apiVersion: {API_VERSION}"]
-    lines += _list("networkObjects", "", map(_object, policy.objects))
+    lines += _list("networkObjects", "", map(_object_line, policy.objects))
     lines.append("rules:")
-    lines += _list("containers", "  ", map(_rule, policy.containers))
-    lines += _list("hosts", "  ", map(_rule, policy.hosts))
+    lines += _list("containers", "  ", map(_rule_line, policy.containers))
+    lines += _list("hosts", "  ", map(_rule_line, policy.hosts))
     return "\n".join(lines) + "\n"
 
 
-def _list(name: str, indent: str, entries: Iterable[dict[str, object]]) -> Iterator[str]:
-    written = [f"{indent}  - {_line(entry)}" for entry in entries]
+# A line takes 0.3 ms. Whoever edits a policy of 10,000 rules writes it after each edit, and all
+# lines but one are what they were.
+
+
+@lru_cache(limits.OBJECTS_MAX)
+def _object_line(one: NetworkObject) -> str:
+    return _line(_object(one))
+
+
+@lru_cache(limits.RULES_MAX)
+def _rule_line(rule: Rule) -> str:
+    return _line(_rule(rule))
+
+
+def _list(name: str, indent: str, entries: Iterable[str]) -> Iterator[str]:
+    written = [f"{indent}  - {entry}" for entry in entries]
     yield f"{indent}{name}:" if written else f"{indent}{name}: []"
     yield from written
 

@@ -1,4 +1,7 @@
-"""The Defender listener: batches in, settings and answers out. Mutual TLS; identity by it alone."""
+"""The Defender listener: batches in, settings, policy and answers out.
+
+Mutual TLS; identity by it alone.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -61,11 +64,22 @@ async def answer_question(request: Request, use: Use) -> Response:
 
 @router.get("/stream")
 async def stream_settings(request: Request, use: Use) -> Response:
-    """The settings as server-sent events, those in force at once, then every change; and what of
-    the answers that this Defender holds has become stale."""
+    """The settings and the policy's generation as server-sent events, those in force at once, then
+    every change; and what of the answers that this Defender holds has become stale."""
     id_ = await defender_of(request, use)
     use.settings.check()
     return sse.response(_listen(id_, use))
+
+
+@router.get("/policy")
+async def read_policy(request: Request, use: Use) -> Response:
+    """The policy in force, a `PolicyDocument` as JSON, compressed as the Defender takes it."""
+    await defender_of(request, use)
+    body, encoding = await use.policies.document(request.headers.get("accept-encoding", ""))
+    headers = {"Vary": "Accept-Encoding"}
+    if encoding:
+        headers["Content-Encoding"] = encoding
+    return Response(body, media_type=JSON, headers=headers)
 
 
 async def _listen(id_: str, use: Services) -> AsyncIterator[bytes]:

@@ -6,6 +6,7 @@ import time
 from cnnf.console import limits
 from cnnf.console.api.directory_feed import DirectoryFeed
 from cnnf.console.api.events_feed import EventsFeed
+from cnnf.console.api.policy_in_force import PolicyInForce
 from cnnf.console.api.radar_feed import RadarFeeds
 from cnnf.console.api.settings_feed import SettingsFeed
 from cnnf.console.authority import Authority
@@ -69,6 +70,7 @@ class Services:
         radar: RadarFeeds,
         events: EventsFeed,
         settings: SettingsFeed,
+        policies: PolicyInForce,
         directory: DirectoryFeed,
         url: str,
         defender_url: str,
@@ -81,6 +83,7 @@ class Services:
         self.radar = radar
         self.events = events
         self.settings = settings
+        self.policies = policies
         self.directory = directory
         #: Where people and joining Defenders reach this Console, and where Defenders do then.
         self.url = url

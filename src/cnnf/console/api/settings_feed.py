@@ -1,5 +1,5 @@
-"""What is streamed to Defenders: the settings, the newest whole, at once and at every change; and
-which of the answers that one holds have become stale."""
+"""What is streamed to Defenders: the settings and the policy's generation, the newest of each, at
+once and at every change; and which of the answers that one holds have become stale."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,16 +8,19 @@ from cnnf.console import limits
 from cnnf.console.api import sse
 from cnnf.console.errors import StreamsExhausted
 from cnnf.protocol.codec import encode_json
-from cnnf.protocol.messages import Settings, Stale
+from cnnf.protocol.messages import PolicyNews, Settings, Stale
 
-_Queue = asyncio.Queue[Settings | Stale]
+_Item = Settings | PolicyNews | Stale
+_Queue = asyncio.Queue[_Item]
+_NAMES: dict[type[_Item], str] = {Settings: "settings", PolicyNews: "policy", Stale: "stale"}
 
 
 class SettingsFeed:
-    """Knows the settings in force; owned by the event loop."""
+    """Knows the settings and the generation of the policy in force; owned by the event loop."""
 
-    def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
+    def __init__(self, settings: Settings, policy: PolicyNews, stopping: asyncio.Event) -> None:
         self.settings = settings
+        self.policy = policy
         self._stopping = stopping
         self._readers: dict[_Queue, str] = {}
         self._listening: dict[str, set[_Queue]] = {}
@@ -27,12 +30,22 @@ class SettingsFeed:
         if settings.generation <= self.settings.generation:
             return
         self.settings = settings
+        self._replace(settings)
+
+    def publish_policy(self, policy: PolicyNews) -> None:
+        """Another policy is in force; an older generation is never sent after a newer one."""
+        if policy.generation <= self.policy.generation:
+            return
+        self.policy = policy
+        self._replace(policy)
+
+    def _replace(self, news: Settings | PolicyNews) -> None:
         for queue in self._readers:
             # Only the newest matters: what a slow reader has not taken yet is replaced.
             for item in _drained(queue):
-                if isinstance(item, Stale):
+                if type(item) is not type(news):
                     queue.put_nowait(item)
-            queue.put_nowait(settings)
+            queue.put_nowait(news)
 
     def listens(self, defender: str) -> bool:
         """Has this Defender a stream open?"""
@@ -43,7 +56,7 @@ class SettingsFeed:
         for queue in self._listening.get(defender, ()):
             if queue.qsize() >= limits.STALE_QUEUE_MAX:
                 for item in _drained(queue):
-                    if isinstance(item, Settings):
+                    if not isinstance(item, Stale):
                         queue.put_nowait(item)
                 stale = Stale(generation=stale.generation, everything=True)
             queue.put_nowait(stale)
@@ -54,18 +67,19 @@ class SettingsFeed:
             raise StreamsExhausted(f"{len(self._readers)} Defenders listen; that is the most")
 
     async def stream(self, defender: str, first: Stale | None = None) -> AsyncGenerator[bytes]:
-        """The stream's bytes, `first` after the settings; ends when the Console stops."""
+        """The stream's bytes: settings, policy, then `first`; ends when the Console stops."""
         queue: _Queue = asyncio.Queue()
         self._readers[queue] = defender
         self._listening.setdefault(defender, set()).add(queue)
         queue.put_nowait(self.settings)
+        queue.put_nowait(self.policy)
         if first is not None:
             queue.put_nowait(first)
         try:
             while not self._stopping.is_set():
                 item = await sse.first_of(self._stopping, queue, limits.KEEPALIVE_DEFENDER_S)
                 if item is not None:
-                    name = "stale" if isinstance(item, Stale) else "settings"
+                    name = _NAMES[type(item)]
                     yield sse.event(name, encode_json(item), str(item.generation))
                 elif not self._stopping.is_set():
                     yield sse.KEEPALIVE
@@ -77,7 +91,7 @@ class SettingsFeed:
                 del self._listening[defender]
 
 
-def _drained(queue: _Queue) -> list[Settings | Stale]:
+def _drained(queue: _Queue) -> list[_Item]:
     items = []
     while not queue.empty():
         items.append(queue.get_nowait())

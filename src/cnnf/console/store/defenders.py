@@ -9,7 +9,7 @@ from cnnf.console import limits
 from cnnf.console.errors import Refused
 from cnnf.console.store import secrets
 from cnnf.console.store.schema import defenders, hosts, instances, join_tokens
-from cnnf.protocol.messages import Batch, Condition, Settings, SpoolState
+from cnnf.protocol.messages import Batch, Condition, PolicyState, Settings, SpoolState
 
 
 class DefenderRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +28,7 @@ class DefenderRecord(msgspec.Struct, frozen=True, kw_only=True):
     applied: Settings | None
     conditions: list[Condition]
     spool: SpoolState | None
+    policy: PolicyState | None
 
 
 class Certificates(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +140,8 @@ def heard(connection: Connection, id_: str, batch: Batch, now: int) -> None:
     }
     if batch.applied is not None:
         values["applied"] = msgspec.to_builtins(batch.applied)
+    if batch.policy is not None:
+        values["policy"] = msgspec.to_builtins(batch.policy)
     if batch.host is not None:
         values |= {
             "name": batch.host.name,
@@ -186,4 +189,5 @@ def _record(row: Any) -> DefenderRecord:
         applied=None if row.applied is None else msgspec.convert(row.applied, Settings),
         conditions=msgspec.convert(row.conditions, list[Condition]),
         spool=None if row.spool is None else msgspec.convert(row.spool, SpoolState),
+        policy=None if row.policy is None else msgspec.convert(row.policy, PolicyState),
     )

@@ -74,6 +74,7 @@ defenders = Table(
     Column("conditions", JSON, nullable=False, default=list),
     Column("addresses", JSON, nullable=False, server_default="[]"),
     Column("spool", JSON, nullable=True),
+    Column("policy", JSON, nullable=True),  # what it enforces, as last told
 )
 settings = Table(
     "settings",
@@ -85,6 +86,30 @@ settings = Table(
     Column("udp", Boolean, nullable=False, server_default=text("0")),
     Column("refuse_with", Text, nullable=False, server_default="reset"),
     Column("cut", Boolean, nullable=False, server_default=text("1")),
+)
+#: Every version of the policy, the newest in force; see `store/policies.py` for `base` and `body`.
+policies = Table(
+    "policies",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("base", Integer, nullable=False),  # the version that `body` is a difference to, or 0
+    Column("body", LargeBinary, nullable=False),  # zstd
+    Column("rules", Integer, nullable=False),
+    Column("objects", Integer, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+)
+#: Enabled rules of the version in force, and since when there is one of that name.
+rules_in_force = Table(
+    "rules_in_force",
+    metadata,
+    Column("rule", Text, primary_key=True),
+    Column("since", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 audit = Table(
     "audit",
@@ -290,3 +315,16 @@ Index("events_key", events.c.key, events.c.last_seen)
 Index("events_pair", events.c.pair, events.c.last_seen)
 Index("events_version", events.c.version)
 Index("events_last_seen", events.c.last_seen, events.c.number)
+#: How often each rule decided, by day (UTC), told by the Defender of the source (or the only one),
+#: and by that of the destination.
+rule_hits = Table(
+    "rule_hits",
+    metadata,
+    Column("rule", Text, primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("told", Integer, nullable=False),
+    Column("claimed", Integer, nullable=False),
+    Column("last_hit", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("rule_hits_day", rule_hits.c.day)
