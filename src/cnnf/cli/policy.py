@@ -2,7 +2,13 @@
 
 import typer
 
-from cnnf.cli import policy_checking, policy_comparing, policy_judging, policy_kubernetes
+from cnnf.cli import (
+    policy_checking,
+    policy_comparing,
+    policy_judging,
+    policy_kubernetes,
+    policy_whatif,
+)
 
 app = typer.Typer(help="Judge flows by a policy file, check it, compare it.", no_args_is_help=True)
 
@@ -12,3 +18,4 @@ app.command("diff")(policy_comparing.diff)
 app.command("format")(policy_comparing.canonical)
 app.command("import")(policy_kubernetes.import_)
 app.command("export")(policy_kubernetes.export)
+app.command("what-if")(policy_whatif.what_if)

@@ -20,9 +20,11 @@ from cnnf.console.api import (
     renewal,
     session,
     settings,
+    whatif,
 )
-from cnnf.console.api.guard import Guard
+from cnnf.console.api.guard import Bodies, Guard
 from cnnf.console.api.services import Services
+from cnnf.policy.limits import FORM_BYTES_MAX
 from cnnf.protocol.codec import CONTENT_TYPE
 from cnnf.protocol.limits import BATCH_BYTES_MAX
 
@@ -34,7 +36,7 @@ def describe() -> FastAPI:
     """The pages' application without its services: enough for the OpenAPI document."""
     app = FastAPI(title="cnnf Console", openapi_url=None, docs_url=None, redoc_url=None)
     errors.install(app)
-    for module in (session, radar, events, settings, defenders, audit):
+    for module in (session, radar, events, settings, defenders, audit, whatif):
         app.include_router(module.router, prefix=API)
     document = APIRouter(include_in_schema=False)
 
@@ -44,7 +46,7 @@ def describe() -> FastAPI:
 
     app.include_router(document)
     app.include_router(pages.router)
-    documents.install(app, radar.KINDS + events.KINDS)
+    documents.install(app, radar.KINDS + events.KINDS + whatif.KINDS)
     return app
 
 
@@ -52,7 +54,13 @@ def pages_and_api(services: Services) -> ASGIApp:
     """What people's browsers and the command line talk to."""
     app = describe()
     app.state.services = services
-    return Guard(app, body_bytes_max=limits.API_BODY_BYTES_MAX, media_types=(JSON,))
+    policies = Bodies(FORM_BYTES_MAX, ("application/yaml", JSON))
+    return Guard(
+        app,
+        body_bytes_max=limits.API_BODY_BYTES_MAX,
+        media_types=(JSON,),
+        others={f"{API}{whatif.PATH}": policies},
+    )
 
 
 def defender_listener(services: Services) -> ASGIApp:

@@ -1,7 +1,8 @@
 """What holds for every request before a route sees it: bounds, media type, security headers."""
 
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Mapping, MutableMapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,13 +27,28 @@ HEADERS = {
 }
 
 
+class Bodies(NamedTuple):
+    """What a route takes."""
+
+    bytes_max: int
+    media_types: tuple[str, ...]
+
+
 class Guard:
     """ASGI middleware around one application."""
 
-    def __init__(self, app: ASGIApp, *, body_bytes_max: int, media_types: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        body_bytes_max: int,
+        media_types: tuple[str, ...],
+        others: Mapping[str, Bodies] = MappingProxyType({}),
+    ) -> None:
+        """`others` are the paths that take other bodies."""
         self._app = app
-        self._body_bytes_max = body_bytes_max
-        self._media_types = media_types
+        self._bodies = Bodies(body_bytes_max, media_types)
+        self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,50 +62,51 @@ class Guard:
                 _add_headers(message, scope["path"], secure=secure)
             await send(message)
 
-        refusal = self._refusal(scope, headers)
+        bodies = self._others.get(scope["path"], self._bodies)
+        refusal = _refusal(scope, headers, bodies)
         if refusal is not None:
             await refusal(scope, receive, send_guarded)
             return
         body = b""
         if scope["method"] in ("POST", "PUT", "PATCH"):
-            read = await self._read(receive)
+            read = await _read(receive, bodies.bytes_max)
             if read is None:
-                response = error_response(
-                    413, f"the body is larger than {self._body_bytes_max} bytes"
-                )
+                response = error_response(413, f"the body is larger than {bodies.bytes_max} bytes")
                 await response(scope, receive, send_guarded)
                 return
             body = read
             receive = _replay(body, receive)
         await self._app(scope, receive, send_guarded)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> Any | None:
-        if scope["method"] not in ("POST", "PUT", "PATCH"):
-            return None
-        length = headers.get("content-length", "0")
-        if not (length.isascii() and length.isdecimal()):
-            return error_response(400, "Content-Length is no number", where="header")
-        if int(length[:20]) > self._body_bytes_max:
-            return error_response(413, f"the body is larger than {self._body_bytes_max} bytes")
-        sent = headers.get("content-type", "").partition(";")[0].strip().lower()
-        has_body = length != "0" or "transfer-encoding" in headers
-        if has_body and sent not in self._media_types:
-            wanted = " or ".join(self._media_types)
-            return error_response(415, f"send {wanted}", where="header.content-type")
-        return None
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body; None when it is too large."""
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return bytes(body)
-            body += message.get("body", b"")
-            if len(body) > self._body_bytes_max:
-                return None
-            if not message.get("more_body"):
-                return bytes(body)
+def _refusal(scope: Scope, headers: Headers, bodies: Bodies) -> Any | None:
+    if scope["method"] not in ("POST", "PUT", "PATCH"):
+        return None
+    length = headers.get("content-length", "0")
+    if not (length.isascii() and length.isdecimal()):
+        return error_response(400, "Content-Length is no number", where="header")
+    if int(length[:20]) > bodies.bytes_max:
+        return error_response(413, f"the body is larger than {bodies.bytes_max} bytes")
+    sent = headers.get("content-type", "").partition(";")[0].strip().lower()
+    has_body = length != "0" or "transfer-encoding" in headers
+    if has_body and sent not in bodies.media_types:
+        wanted = " or ".join(bodies.media_types)
+        return error_response(415, f"send {wanted}", where="header.content-type")
+    return None
+
+
+async def _read(receive: Receive, bytes_max: int) -> bytes | None:
+    """The whole body; None when it is too large."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return bytes(body)
+        body += message.get("body", b"")
+        if len(body) > bytes_max:
+            return None
+        if not message.get("more_body"):
+            return bytes(body)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

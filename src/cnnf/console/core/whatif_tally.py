@@ -132,7 +132,7 @@ class Telling:
         self, key: int, everybody: dict[int, list[Candidate]], meant: frozenset[int]
     ) -> WhatIfEnd:
         node = self._recorded.sides[key].node
-        texts = sorted({_described(one) for number in meant for one in everybody[number]})
+        texts = sorted({described(one) for number in meant for one in everybody[number]})
         return WhatIfEnd(
             id=node.id,
             kind=node.kind,
@@ -148,7 +148,7 @@ def _cause(compiled: Compiled, rule: int) -> str:
     return f"rule:{compiled.rules[rule].name}" if rule >= 0 else "default"
 
 
-def _described(one: Candidate) -> str:
+def described(one: Candidate) -> str:
     """Somebody in a few words, with where: `container shop/front:1.4 on web-1`."""
     if one.identity is not None:
         at = one.identity.host if one.identity.kind != "host" else ""

@@ -4,6 +4,7 @@ Read as a stream: sums by edge and decision come out of the database in the orde
 peers of edges, in the same order, are read beside them. Sides are read when they are first met.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -59,21 +60,23 @@ def recorded(
         return len(raised)
 
     sql.set_progress_handler(interrupted, _CHECK_INSTRUCTIONS)
-    try:
-        sides = _Sides(sql, window)
-        flows = _flows(sql, table, window)
-        return work(Recorded(window=window, sides=sides, flows=flows))
-    except pysqlite3.OperationalError:
-        if raised:
-            raise raised[0] from None
-        raise
-    finally:
-        sql.set_progress_handler(None, 0)
+    with contextlib.ExitStack() as stack:
+        stack.callback(sql.set_progress_handler, None, 0)
+        # Closed here and not whenever they are collected: the driver shares prepared statements,
+        # and a cursor that was interrupted resets its own, by then perhaps another reader's.
+        rows, peers, ends = (stack.enter_context(contextlib.closing(sql.cursor())) for _ in "123")
+        try:
+            rows.execute(_FLOWS.format(table=table), (window.start, window.end))
+            peers.execute(_PEERS, (window.start,))
+            flows = _flows(rows, _Peers(peers))
+            return work(Recorded(window=window, sides=_Sides(ends, window), flows=flows))
+        except pysqlite3.OperationalError:
+            if raised:
+                raise raised[0] from None
+            raise
 
 
-def _flows(sql: Any, table: str, window: Window) -> Iterator[RecordedFlow]:
-    rows = sql.execute(_FLOWS.format(table=table), (window.start, window.end))
-    kept = _Peers(sql.execute(_PEERS, (window.start,)))
+def _flows(rows: Iterable[tuple[Any, ...]], peers: "_Peers") -> Iterator[RecordedFlow]:
     held: RecordedFlow | None = None
     at = -1
     for edge, source, target, port, protocol, verdict, cause, connections, first, last in rows:
@@ -89,8 +92,7 @@ def _flows(sql: Any, table: str, window: Window) -> Iterator[RecordedFlow]:
             yield held
         assert edge > at, "edges out of order"
         at = edge
-        peers = kept.of(edge)
-        held = RecordedFlow(source, target, port, protocol, (decided,), first, last, peers)
+        held = RecordedFlow(source, target, port, protocol, (decided,), first, last, peers.of(edge))
     if held is not None:
         yield held
 
@@ -98,7 +100,7 @@ def _flows(sql: Any, table: str, window: Window) -> Iterator[RecordedFlow]:
 class _Peers:
     """The peers of edges, which are asked for in order."""
 
-    def __init__(self, rows: Iterator[tuple[int, str, str]]) -> None:
+    def __init__(self, rows: Iterable[tuple[int, str, str]]) -> None:
         self._groups = groupby(rows, key=itemgetter(0))
         self._next: tuple[int, tuple[Peer, ...]] = (-1, ())
         self._names: dict[str, tuple[str, ...]] = {"[]": ()}
