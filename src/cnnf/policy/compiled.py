@@ -20,7 +20,7 @@ from cnnf.policy.endpoints import Identity
 from cnnf.policy.objects import BUILT_IN, INTERNET, NetworkObject, ObjectKind
 from cnnf.policy.rules import PORT_MAX, Effect, ListName, Policy, PortRange, Rule
 from cnnf.policy.rulesets import NOTHING, Selected, divide
-from cnnf.policy.selectors import Selectors
+from cnnf.policy.selectors import Selectors, numbers
 from cnnf.policy.subnets import ADDRESS_MAX, VERSIONS, Ranges, Version, internet, pack, ranges_of
 
 #: Numbers of the protocols in the IP header (IANA), and their names in rules.
@@ -81,7 +81,7 @@ class Compiled:
         self._ports = _divided_ports(self.rules)
         self.digest = _digest(listed, self._objects)
         self._by_identity: OrderedDict[tuple[Identity, bytes], Selected] = OrderedDict()
-        self._by_objects: dict[frozenset[int], Selected] = {}
+        self._by_objects: dict[int, Selected] = {}
         self._set_bytes = 0
 
     def list_rules(self, container: bool) -> int:
@@ -103,6 +103,10 @@ class Compiled:
                 self._by_identity.popitem(last=False)
             self._by_identity[key] = found
         return found
+
+    def selected_anywhere(self, identity: Identity) -> Selected:
+        """What objects would select it if it were met at the right addresses."""
+        return self._together(self._selectors.of_identity_anywhere(identity))
 
     def by_identity(self) -> Selected:
         """Every rule that an image, service or host object may select for somebody."""
@@ -139,11 +143,11 @@ class Compiled:
         starts, rules = self._ports
         return rules[bisect_right(starts, port) - 1]
 
-    def _together(self, objects: frozenset[int]) -> Selected:
+    def _together(self, objects: int) -> Selected:
         found = self._by_objects.get(objects)
         if found is None:
             found = NOTHING
-            for number in objects:
+            for number in numbers(objects):
                 found |= self._carried[number]
             self._set_bytes += (found.source.bit_length() + found.destination.bit_length()) // 8
             if self._set_bytes > limits.IDENTITY_SET_BYTES_MAX:
