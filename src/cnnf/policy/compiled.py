@@ -83,11 +83,25 @@ class Compiled:
         self._by_identity: OrderedDict[tuple[Identity, bytes], Selected] = OrderedDict()
         self._by_objects: dict[int, Selected] = {}
         self._set_bytes = 0
+        self._judging: dict[tuple[bool, int, int], int] = {}
 
     def list_rules(self, container: bool) -> int:
         """The rules of the list that judges."""
         containers = (1 << self.container_rules) - 1
         return containers if container else ((1 << len(self.rules)) - 1) ^ containers
+
+    def judging(self, container: bool, protocol: int, port: int) -> int:
+        """The rules of the list that judges that speak a protocol (6, 17) and include a port."""
+        starts, rules = self._ports
+        stretch = bisect_right(starts, port) - 1
+        key = container, protocol, stretch
+        found = self._judging.get(key)
+        if found is None:
+            if len(self._judging) >= limits.JUDGING_CACHED_MAX:
+                self._judging.clear()
+            found = self.list_rules(container) & self.protocols[protocol] & rules[stretch]
+            self._judging[key] = found
+        return found
 
     def selected(self, identity: Identity, address: bytes = b"") -> Selected:
         """What the image, service and host objects select; not `anyone`, not what subnets do.

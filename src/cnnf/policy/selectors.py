@@ -7,7 +7,7 @@ one part only cost as much as one, be they thousands.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from cnnf.policy import limits
 from cnnf.policy.endpoints import Identity
@@ -40,19 +40,13 @@ class _Words(NamedTuple):
         return not self.included or any(one.matches(text) for one in self.included)
 
 
-class _Remembered(Generic[Key]):
+class _Remembered(dict[Key, int]):
     """Sets of objects that were worked out; all of them go at once when they are too many."""
 
-    def __init__(self) -> None:
-        self._known: dict[Key, int] = {}
-
-    def find(self, key: Key) -> int | None:
-        return self._known.get(key)
-
     def keep(self, key: Key, objects: int) -> int:
-        if len(self._known) >= limits.IDENTITIES_CACHED_MAX:
-            self._known.clear()
-        self._known[key] = objects
+        if len(self) >= limits.IDENTITIES_CACHED_MAX:
+            self.clear()
+        self[key] = objects
         return objects
 
 
@@ -74,7 +68,7 @@ class _Values:
     def having(self, name: str, tag: str = "", digest: str = "") -> int:
         """The objects that a name, of an image with tag and digest, is of. In lower case."""
         key = name, tag, digest
-        found = self._known.find(key)
+        found = self._known.get(key)
         return self._known.keep(key, self._having(*key)) if found is None else found
 
     def _having(self, name: str, tag: str, digest: str) -> int:
@@ -115,7 +109,7 @@ class _Qualifiers:
         """The objects for which this is not the right one."""
         if not self._words:
             return 0
-        found = self._known.find(text)
+        found = self._known.get(text)
         if found is None:
             found = 0
             for words, objects in self._words.items():
@@ -143,7 +137,7 @@ class _Labels:
         failing = 0
         for key in self._tests:
             value = own.get(key)
-            found = self._known.find((key, value))
+            found = self._known.get((key, value))
             failing |= self._failing(key, value) if found is None else found
         return failing
 

@@ -8,11 +8,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from cnnf.console.core.crowds import Crowd, Crowds
+from cnnf.console import limits
+from cnnf.console.core.crowds import Crowds
 from cnnf.policy.compiled import PROTOCOL_NUMBERS, Compiled
 from cnnf.policy.limits import RULES_MAX
 from cnnf.policy.rules import EFFECTS, Effect
-from cnnf.policy.rulesets import decide
+from cnnf.policy.rulesets import first_match
 
 
 class Change(NamedTuple):
@@ -50,9 +51,14 @@ class _Met(NamedTuple):
 
 
 class _Sets(NamedTuple):
+    """By which rules of both policies somebody is selected on a port."""
+
     container: bool
     draft: int
     before: int
+
+
+_Alike = list[tuple[_Sets, tuple[int, ...]]]
 
 
 class Outcomes:
@@ -67,6 +73,7 @@ class Outcomes:
         self._check = check
         self._starts = sorted({*draft.ports()[0], *before.ports()[0]})
         self._found: dict[tuple[int, int, int, str], Outcome] = {}
+        self._known: dict[tuple[int, int, int, int], _Alike] = {}
 
     def of(self, source: int, target: int, port: int, protocol: str) -> Outcome:
         """The outcome between two crowds, by their numbers."""
@@ -74,17 +81,16 @@ class Outcomes:
         found = self._found.get(key)
         if found is None:
             self._check()
-            crowds = self._crowds.crowds
-            found = self._found[key] = self._made(crowds[source], crowds[target], port, protocol)
+            found = self._found[key] = self._made(source, target, port, protocol)
         return found
 
-    def _made(self, source: Crowd, target: Crowd, port: int, protocol: str) -> Outcome:
+    def _made(self, source: int, target: int, port: int, protocol: str) -> Outcome:
         met = list(self._met(source, target, port, protocol))
-        whole = source.whole and target.whole
-
+        crowds = self._crowds.crowds
+        whole = crowds[source].whole and crowds[target].whole
         new = [one for one in met if self._effect(0, one.after) != self._effect(1, one.before)]
         return Outcome(
-            tuple(self._changes(new, whole=whole, all_met=len(met))),
+            tuple(self._changes(new, whole=whole, all_met=len(met))) if new else (),
             tuple(self._changes(met, whole=whole, all_met=len(met))),
         )
 
@@ -105,38 +111,36 @@ class Outcomes:
                 met=(first.sources[0], first.targets[0]),
             )
 
-    def _met(self, source: Crowd, target: Crowd, port: int, protocol: str) -> Iterator[_Met]:
+    def _met(self, source: int, target: int, port: int, protocol: str) -> Iterator[_Met]:
         number = PROTOCOL_NUMBERS[protocol]
-        draft, before = (one.protocols[number] & one.by_port(port) for one in self._policies)
-        lists = {
-            container: tuple(one.list_rules(container) for one in self._policies)
-            for container in (False, True)
-        }
-        targets = self._alike(target, "destination", draft, before)
-        for from_sets, from_classes in self._alike(source, "source", draft, before).items():
+        targets = self._alike(target, 1, port, number)
+        for from_sets, from_classes in self._alike(source, 0, port, number):
             self._check()
-            for to_sets, to_classes in targets.items():
-                judging = lists[from_sets.container or to_sets.container]
+            for to_sets, to_classes in targets:
+                container = from_sets.container or to_sets.container
+                draft, before = (one.judging(container, number, port) for one in self._policies)
                 yield _Met(
-                    decide(from_sets.draft, to_sets.draft, draft, draft, judging[0]),
-                    decide(from_sets.before, to_sets.before, before, before, judging[1]),
-                    tuple(from_classes),
-                    tuple(to_classes),
+                    first_match(draft & from_sets.draft & to_sets.draft),
+                    first_match(before & from_sets.before & to_sets.before),
+                    from_classes,
+                    to_classes,
                 )
 
-    def _alike(
-        self, crowd: Crowd, side: Literal["source", "destination"], draft: int, before: int
-    ) -> dict[_Sets, list[int]]:
-        """The classes of a crowd by which of these rules select them: most are alike."""
-        found: dict[_Sets, list[int]] = {}
-        for number in crowd.classes:
-            one = self._crowds.classes[number]
-            sets = _Sets(
-                one.container,
-                draft & getattr(one.draft, side),
-                before & getattr(one.before, side),
-            )
-            found.setdefault(sets, []).append(number)
+    def _alike(self, crowd: int, side: Literal[0, 1], port: int, protocol: int) -> _Alike:
+        """The classes of a crowd by which of the rules on a port select them: most are alike."""
+        key = crowd, side, bisect_right(self._starts, port), protocol
+        found = self._known.get(key)
+        if found is None:
+            draft, before = (one.protocols[protocol] & one.by_port(port) for one in self._policies)
+            together: dict[_Sets, list[int]] = {}
+            for number in self._crowds.crowds[crowd].classes:
+                one = self._crowds.classes[number]
+                sets = _Sets(one.container, draft & one.draft[side], before & one.before[side])
+                together.setdefault(sets, []).append(number)
+            if len(self._known) >= limits.WHAT_IF_SETS_MAX:
+                self._known.clear()
+            found = [(sets, tuple(numbers)) for sets, numbers in together.items()]
+            self._known[key] = found
         return found
 
     def _effect(self, policy: Literal[0, 1], rule: int) -> Effect:
