@@ -1,5 +1,7 @@
 """Drafts judged against recorded flows: what every store hands over, and what the API answers."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from cnnf.console.errors import Refused
 from cnnf.console.store.flows import FlowStore
 from cnnf.policy.addresses import parse_address
 from cnnf.protocol.messages import Endpoint, Flow, HostInfo, Instance
-from tests.contract.conftest import RunningConsole
+from tests.contract.conftest import ENVIRONMENT, RunningConsole
 from tests.contract.joined import Joined
 from tests.contract.test_api import shop, some_flow
 from tests.contract.test_flow_store import (
@@ -238,6 +240,38 @@ def test_a_draft_is_judged_against_what_was_recorded(api: Client, join: Join) ->
     assert api.request("POST", PATH, json=as_json)["policy"]["prevented"]["flows"] == 0
     long_ago = {"from": "2020-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"}
     assert ask(api, draft("wi"), **long_ago)["judged"]["flows"] == 0
+
+
+@pytest.mark.parametrize(
+    ("against", "fail_on", "code"),
+    [("policy", "prevent", 1), ("recorded", "alert", 1), ("policy", "any", 1)],
+)
+def test_the_command_says_by_its_exit_code_what_is_new(
+    console: RunningConsole, join: Join, tmp_path: Path, against: str, fail_on: str, code: int
+) -> None:
+    joined = join("web-cli")
+    flows = [some_flow("c1", "c2", 8080, connections=7)]
+    joined.post(joined.batch(instances=shop("cli"), flows=flows))
+
+    def asked(text: bytes) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "draft.yaml").write_bytes(text)
+        arguments = [
+            "policy", "what-if", str(tmp_path / "draft.yaml"), "--window", "1h",
+            "--data-dir", str(console.data_dir), "--against", against, "--fail-on", fail_on,
+        ]  # fmt: skip
+        program = [sys.executable, "-c", "from cnnf.cli.main import main; main()"]
+        return subprocess.run(
+            [*program, *arguments], capture_output=True, text=True, timeout=60, env=ENVIRONMENT,
+            check=False,
+        )  # fmt: skip
+
+    new = asked(draft("cli"))
+    assert (new.returncode, new.stderr) == (code, "")
+    assert "newly prevented: 1 flow with" in new.stdout
+    assert "rule:stop" in new.stdout
+    nothing = asked(b"apiVersion: cnnf/v1\n")
+    assert (nothing.returncode, nothing.stderr) == (0, "")
+    assert "Nothing new." in nothing.stdout
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -108,12 +109,14 @@ def _waiting(window: str) -> Iterator[None]:
 
 def show(found: dict[str, Any], against: Against, window: str) -> None:
     """The comparison as tables."""
+    # A sentence is one line, whatever the width; tables are not wider than it.
     out = Console(highlight=False)
+    say = partial(out.print, soft_wrap=True)
     judged, unjudged = found["judged"], found["unjudged"]
     what = f"version {found['version']}" if against == "policy" else "what was decided"
-    out.print(f"{_counted(judged)} in the last {window}, compared with {what}.")
+    say(f"{_counted(judged)} in the last {window}, compared with {what}.")
     if unjudged["flows"]:
-        out.print(f"Not judged, since it is not kept who it was or where to: {_counted(unjudged)}.")
+        say(f"Not judged, since it is not kept who it was or where to: {_counted(unjudged)}.")
     comparison = found[against]
     if not any(comparison[key]["flows"] for key, _, _ in _KINDS):
         out.print("Nothing new.")
@@ -121,8 +124,8 @@ def show(found: dict[str, Any], against: Against, window: str) -> None:
         newly = comparison[key]
         if newly["flows"]:
             out.print()
-            out.print(Text(f"{title}: {_counted(newly)}{_certainty(newly)}", style))
-            out.print(_rules(newly))
+            say(Text(f"{title}: {_counted(newly)}{_certainty(newly)}", style))
+            say(_rules(newly))
             out.print(_flows(newly))
             if newly["more"]:
                 out.print(f"and {newly['more']} more")

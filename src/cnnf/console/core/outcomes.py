@@ -28,8 +28,8 @@ class Change(NamedTuple):
     rule: int
     before: int
     certain: bool
-    sources: frozenset[int]
-    targets: frozenset[int]
+    sources: tuple[int, ...]
+    targets: tuple[int, ...]
     met: tuple[int, int]
 
 
@@ -50,15 +50,21 @@ class _Met(NamedTuple):
     targets: tuple[int, ...]
 
 
-class _Sets(NamedTuple):
-    """By which rules of both policies somebody is selected on a port."""
+class _Alike(NamedTuple):
+    """Classes that the same rules of both policies select on a port."""
 
     container: bool
     draft: int
     before: int
+    classes: tuple[int, ...]
 
 
-_Alike = list[tuple[_Sets, tuple[int, ...]]]
+class _Where(NamedTuple):
+    """A port, the number of the stretch that it lies in, and the protocol's number."""
+
+    port: int
+    stretch: int
+    protocol: int
 
 
 class Outcomes:
@@ -73,7 +79,7 @@ class Outcomes:
         self._check = check
         self._starts = sorted({*draft.ports()[0], *before.ports()[0]})
         self._found: dict[tuple[int, int, int, str], Outcome] = {}
-        self._known: dict[tuple[int, int, int, int], _Alike] = {}
+        self._known: dict[tuple[int, int, int, int], list[_Alike]] = {}
 
     def of(self, source: int, target: int, port: int, protocol: str) -> Outcome:
         """The outcome between two crowds, by their numbers."""
@@ -81,16 +87,42 @@ class Outcomes:
         found = self._found.get(key)
         if found is None:
             self._check()
-            found = self._found[key] = self._made(source, target, port, protocol)
+            crowds = self._crowds.crowds
+            whole = crowds[source].whole and crowds[target].whole
+            where = _Where(port, key[2], PROTOCOL_NUMBERS[protocol])
+            sources, targets = self._alike(source, 0, where), self._alike(target, 1, where)
+            found = self._found[key] = (
+                self._single(sources[0], targets[0], where, whole)
+                if len(sources) == len(targets) == 1
+                else self._several(sources, targets, where, whole)
+            )
         return found
 
-    def _made(self, source: int, target: int, port: int, protocol: str) -> Outcome:
-        met = list(self._met(source, target, port, protocol))
-        crowds = self._crowds.crowds
-        whole = crowds[source].whole and crowds[target].whole
+    def _single(self, source: _Alike, target: _Alike, where: _Where, whole: bool) -> Outcome:
+        """Nearly all are alike: there is one decision by each policy."""
+        met = self._met(source, target, where)
+        effect = self._effect(0, met.after)
+        change = Change(
+            effect,
+            met.after,
+            met.before,
+            whole,
+            met.sources,
+            met.targets,
+            (met.sources[0], met.targets[0]),
+        )
+        return Outcome(() if effect == self._effect(1, met.before) else (change,), (change,))
+
+    def _several(
+        self, sources: list[_Alike], targets: list[_Alike], where: _Where, whole: bool
+    ) -> Outcome:
+        met = []
+        for source in sources:
+            self._check()
+            met += [self._met(source, target, where) for target in targets]
         new = [one for one in met if self._effect(0, one.after) != self._effect(1, one.before)]
         return Outcome(
-            tuple(self._changes(new, whole=whole, all_met=len(met))) if new else (),
+            tuple(self._changes(new, whole=whole, all_met=len(met))),
             tuple(self._changes(met, whole=whole, all_met=len(met))),
         )
 
@@ -106,40 +138,37 @@ class Outcomes:
                 rule=first.after,
                 before=first.before,
                 certain=whole and len(its) == all_met,
-                sources=frozenset(number for one in its for number in one.sources),
-                targets=frozenset(number for one in its for number in one.targets),
+                sources=tuple(sorted({number for one in its for number in one.sources})),
+                targets=tuple(sorted({number for one in its for number in one.targets})),
                 met=(first.sources[0], first.targets[0]),
             )
 
-    def _met(self, source: int, target: int, port: int, protocol: str) -> Iterator[_Met]:
-        number = PROTOCOL_NUMBERS[protocol]
-        targets = self._alike(target, 1, port, number)
-        for from_sets, from_classes in self._alike(source, 0, port, number):
-            self._check()
-            for to_sets, to_classes in targets:
-                container = from_sets.container or to_sets.container
-                draft, before = (one.judging(container, number, port) for one in self._policies)
-                yield _Met(
-                    first_match(draft & from_sets.draft & to_sets.draft),
-                    first_match(before & from_sets.before & to_sets.before),
-                    from_classes,
-                    to_classes,
-                )
+    def _met(self, source: _Alike, target: _Alike, where: _Where) -> _Met:
+        draft, before = self._policies
+        list_ = source.container or target.container, where.protocol, where.port
+        return _Met(
+            first_match(draft.judging(*list_) & source.draft & target.draft),
+            first_match(before.judging(*list_) & source.before & target.before),
+            source.classes,
+            target.classes,
+        )
 
-    def _alike(self, crowd: int, side: Literal[0, 1], port: int, protocol: int) -> _Alike:
+    def _alike(self, crowd: int, side: Literal[0, 1], where: _Where) -> list[_Alike]:
         """The classes of a crowd by which of the rules on a port select them: most are alike."""
-        key = crowd, side, bisect_right(self._starts, port), protocol
+        key = crowd, side, where.stretch, where.protocol
         found = self._known.get(key)
         if found is None:
-            draft, before = (one.protocols[protocol] & one.by_port(port) for one in self._policies)
-            together: dict[_Sets, list[int]] = {}
+            draft, before = (
+                one.protocols[where.protocol] & one.by_port(where.port) for one in self._policies
+            )
+            together: dict[tuple[bool, int, int], list[int]] = {}
             for number in self._crowds.crowds[crowd].classes:
                 one = self._crowds.classes[number]
-                sets = _Sets(one.container, draft & one.draft[side], before & one.before[side])
+                sets = one.container, draft & one.draft[side], before & one.before[side]
                 together.setdefault(sets, []).append(number)
             if len(self._known) >= limits.WHAT_IF_SETS_MAX:
                 self._known.clear()
-            found = [(sets, tuple(numbers)) for sets, numbers in together.items()]
+            found = [_Alike(*sets, tuple(numbers)) for sets, numbers in together.items()]
             self._known[key] = found
         return found
 

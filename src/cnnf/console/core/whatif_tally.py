@@ -129,7 +129,7 @@ class Telling:
         return found
 
     def _end(
-        self, key: int, everybody: dict[int, list[Candidate]], meant: frozenset[int]
+        self, key: int, everybody: dict[int, list[Candidate]], meant: tuple[int, ...]
     ) -> WhatIfEnd:
         node = self._recorded.sides[key].node
         texts = sorted({described(one) for number in meant for one in everybody[number]})
