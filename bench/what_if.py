@@ -49,7 +49,7 @@ _PORTS = (80, 443, 5432, 6379, 8080, 9000)
 def _measure(cases: Sequence[str], deadline: float, tell: Tell) -> list[Row]:
     policy = company()
     in_force, draft = compile_policy(policy), compile_policy(_draft(policy))
-    rows = []
+    rows: list[Row] = []
     for number, case in enumerate(cases, 1):
         share = (deadline - time.monotonic()) / (len(cases) + 1 - number)
         rows += _case(case, in_force, draft, time.monotonic() + share, tell)

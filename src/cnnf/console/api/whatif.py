@@ -69,9 +69,10 @@ async def judge_draft(
     """Judge a draft against the recorded flows of a window: what would be decided otherwise than
     by the policy in force, and otherwise than it was; by which rule, how often, for whom."""
     span = window_of(window, start, end)
+    _check_free(use)
     body = await request.body()
-    if use.judging.locked():
-        raise TooMany("another draft is being judged; try again in some seconds", retry_after_s=5)
+    # Whoever sends slowly does not keep others from it.
+    _check_free(use)
     await use.judging.acquire()
     stop = threading.Event()
     work = asyncio.create_task(_judge(use, body, span, stop))
@@ -87,6 +88,11 @@ async def judge_draft(
         return Response(status_code=_GONE)
     finally:
         stop.set()
+
+
+def _check_free(use: Services) -> None:
+    if use.judging.locked():
+        raise TooMany("another draft is being judged; try again in some seconds", retry_after_s=5)
 
 
 def _ended(use: Services, work: asyncio.Task[WhatIf]) -> None:

@@ -228,7 +228,7 @@ def _named_ports(spec: _PodSpec) -> list[NamedPort]:
     for one in islice(listed, limits.KUBERNETES_PORTS_MAX):
         protocol = one.protocol.lower()
         if one.name and protocol in ("tcp", "udp") and 0 < one.container_port < 65_536:
-            found.append(NamedPort(name=one.name, port=one.container_port, protocol=protocol))  # type: ignore[arg-type]
+            found.append(NamedPort(name=one.name, port=one.container_port, protocol=protocol))
     return found
 
 
