@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from cnnf.defender.core.conditions import Code
-from cnnf.defender.core.policy_document import read_document
 from cnnf.defender.core.kept_policy import UnreadableKeptPolicyError
 from cnnf.defender.core.limits import (
     POLICY_FILE_SECONDS,
@@ -23,6 +22,7 @@ from cnnf.defender.core.limits import (
     POLICY_RETRY_FIRST_SECONDS,
     POLICY_RETRY_MAX_SECONDS,
 )
+from cnnf.defender.core.policy_document import read_document
 from cnnf.defender.core.policy_progress import (
     MismatchError,
     OutdatedDocumentError,
