@@ -1,8 +1,13 @@
-"""Which tests stay together where several run at a time."""
+"""What holds for all tests: which stay together, and that no example is timed."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("cnnf", deadline=None)
+settings.load_profile("cnnf")
 
 _HERE = Path(__file__).parent
 #: What such a folder's tests share is dear to start, and lives as long as they run.
