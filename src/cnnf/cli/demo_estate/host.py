@@ -6,6 +6,8 @@ pair; a route of last resort refuses its addresses, so that no packet for them c
 machine.
 """
 
+import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -97,15 +99,32 @@ def stop_services(state: State) -> list[str]:
         _try("systemctl", "stop", unit)
     _end(state.services)
     for cgroup in map(Path, state.cgroups):
+        if cgroup.suffix == ".slice":
+            # It may have got other services meanwhile, and is then not ours to remove.
+            with contextlib.suppress(OSError):
+                cgroup.rmdir()
+        elif reason := _remove_cgroup(cgroup):
+            left.append(f"{cgroup}: {reason}")
+    return left + _still_alive(state.services)
+
+
+def _remove_cgroup(cgroup: Path) -> str:
+    """Remove a service's, once all that runs in it has gone, its children too; why not, else ''."""
+    deadline = time.monotonic() + _END_S
+    while True:
         try:
             cgroup.rmdir()
         except FileNotFoundError:
-            continue
+            return ""
         except OSError as error:
-            # The slice may have got other services meanwhile; it is then not ours to remove.
-            if cgroup.suffix != ".slice":
-                left.append(f"{cgroup}: {error.strerror}")
-    return left + _still_alive(state.services)
+            # Busy: who was ended leaves its cgroup a moment later, on a busy machine much later.
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                return error.strerror or str(error)
+        else:
+            return ""
+        with contextlib.suppress(OSError):
+            (cgroup / "cgroup.kill").write_text("1")
+        time.sleep(0.05)
 
 
 def stop_internet(state: State) -> list[str]:
@@ -218,8 +237,6 @@ def _end(processes: list[states.StartedProcess]) -> None:
         child = _children.pop(process.pid, None)
         if child is not None:
             child.wait(_END_S)
-    # An ended group leaves its cgroup a moment later.
-    time.sleep(0.1)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
