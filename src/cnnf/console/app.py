@@ -243,6 +243,7 @@ async def _open_services(
             directory=DirectoryFeed(flows.directory, settings),
             url=urls[0],
             defender_url=urls[1],
+            host_name=socket.gethostname(),
             stopping=stopping,
         )
         try:

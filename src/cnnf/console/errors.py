@@ -5,7 +5,6 @@ ConsoleError
 ├── StoreUnavailable    the disk or the database failed; the peer should try again later
 ├── Refused             the peer erred; `code` and `where` go into the answer
 │   ├── Conflict        somebody else was faster, or a batch is missing before this one
-│   ├── TooLarge        a body beyond what this route takes
 │   └── TooMany         a rate or a number is used up; try again after `retry_after_s`
 └── StreamsExhausted    no more live streams are taken
 """
@@ -45,13 +44,6 @@ class Conflict(Refused):
     ) -> None:
         super().__init__(message, code=code, where=where)
         self.version = version
-
-
-class TooLarge(Refused):
-    """More bytes than are taken here."""
-
-    def __init__(self, message: str, *, where: str = "body") -> None:
-        super().__init__(message, code="too-large", where=where)
 
 
 class TooMany(Refused):

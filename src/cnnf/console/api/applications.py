@@ -16,13 +16,19 @@ from cnnf.console.api import (
     events,
     ingest,
     pages,
+    policy,
+    policy_answers,
+    policy_objects,
+    policy_rules,
+    quarantine,
     radar,
     renewal,
     session,
     settings,
 )
-from cnnf.console.api.guard import Guard
+from cnnf.console.api.guard import Bounds, Guard
 from cnnf.console.api.services import Services
+from cnnf.policy.limits import FORM_BYTES_MAX
 from cnnf.protocol.codec import CONTENT_TYPE
 from cnnf.protocol.limits import BATCH_BYTES_MAX
 
@@ -34,7 +40,9 @@ def describe() -> FastAPI:
     """The pages' application without its services: enough for the OpenAPI document."""
     app = FastAPI(title="cnnf Console", openapi_url=None, docs_url=None, redoc_url=None)
     errors.install(app)
-    for module in (session, radar, events, settings, defenders, audit):
+    # What is under /policy with names of its own comes before whole policies.
+    policies = (policy_objects, policy_rules, quarantine, policy)
+    for module in (session, radar, events, settings, *policies, defenders, audit):
         app.include_router(module.router, prefix=API)
     document = APIRouter(include_in_schema=False)
 
@@ -44,7 +52,7 @@ def describe() -> FastAPI:
 
     app.include_router(document)
     app.include_router(pages.router)
-    documents.install(app, radar.KINDS + events.KINDS)
+    documents.install(app, radar.KINDS + events.KINDS + policy_answers.KINDS)
     return app
 
 
@@ -52,7 +60,12 @@ def pages_and_api(services: Services) -> ASGIApp:
     """What people's browsers and the command line talk to."""
     app = describe()
     app.state.services = services
-    return Guard(app, body_bytes_max=limits.API_BODY_BYTES_MAX, media_types=(JSON,))
+    whole = Bounds(body_bytes_max=FORM_BYTES_MAX, media_types=(JSON, *policy.YAML_TYPES))
+    return Guard(
+        app,
+        Bounds(body_bytes_max=limits.API_BODY_BYTES_MAX, media_types=(JSON,)),
+        large={f"{API}/policy": whole},
+    )
 
 
 def defender_listener(services: Services) -> ASGIApp:
@@ -62,7 +75,7 @@ def defender_listener(services: Services) -> ASGIApp:
     for module in (ingest, renewal):
         app.include_router(module.router)
     app.state.services = services
-    return Guard(app, body_bytes_max=BATCH_BYTES_MAX, media_types=(CONTENT_TYPE, JSON))
+    return Guard(app, Bounds(body_bytes_max=BATCH_BYTES_MAX, media_types=(CONTENT_TYPE, JSON)))
 
 
 def document() -> dict[str, Any]:

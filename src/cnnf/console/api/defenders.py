@@ -54,9 +54,19 @@ class Spool(BaseModel):
     oldest_at: str | None
 
 
+class Enforced(BaseModel):
+    """Which version of the policy a Defender says it enforces (0: none yet), and which newer one it
+    could not put in force, and why; 0 and empty where there is no such."""
+
+    generation: int
+    digest: str
+    refused_generation: int
+    refused: str
+
+
 class Defender(BaseModel):
     """One Defender; `seen_at` is null before its first batch, `expires_at` (the end of its
-    certificate, which it renews by itself) and `spool` where they are not known."""
+    certificate, which it renews by itself), `spool` and `policy` where they are not known."""
 
     id: str
     name: str
@@ -72,6 +82,7 @@ class Defender(BaseModel):
     applied: Applied | None
     conditions: list[Condition]
     spool: Spool | None
+    policy: Enforced | None
 
 
 class TokenWanted(BaseModel):
@@ -278,6 +289,14 @@ def _form(record: DefenderRecord, use: Services, now: int) -> Defender:
             bytes=record.spool.bytes,
             bytes_max=record.spool.bytes_max,
             oldest_at=_moment(record.spool.oldest_at),
+        ),
+        policy=None
+        if record.policy is None
+        else Enforced(
+            generation=record.policy.generation,
+            digest=record.policy.digest,
+            refused_generation=record.policy.refused_generation,
+            refused=record.policy.refused,
         ),
     )
 

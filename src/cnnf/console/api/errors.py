@@ -64,7 +64,8 @@ _DESCRIPTIONS = {
     503: "Not now; try again.",
 }
 #: What a code's status is when a cause brings its own code.
-_STATUS_BY_CODE = {"forbidden": 403, "unauthenticated": 401, "not-found": 404, "too-many": 409}
+_STATUS_BY_CODE = {"forbidden": 403, "unauthenticated": 401, "not-found": 404, "too-many": 409,
+                   "too-large": 413}  # fmt: skip
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -120,7 +121,9 @@ async def _console(_: Request, error: Exception) -> JSONResponse:
         headers = {"Retry-After": str(error.retry_after_s)}
         return error_response(429, str(error), code=error.code, headers=headers)
     if isinstance(error, Conflict):
-        return error_response(409, str(error), code=error.code, where=error.where)
+        # What is in force instead, so that whoever was too late need not ask.
+        current = {"ETag": f'"{error.version}"'} if error.version else None
+        return error_response(409, str(error), code=error.code, where=error.where, headers=current)
     if isinstance(error, Refused):
         status = _STATUS_BY_CODE.get(error.code, 400)
         return error_response(status, str(error), code=error.code, where=error.where)

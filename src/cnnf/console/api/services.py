@@ -74,6 +74,7 @@ class Services:
         directory: DirectoryFeed,
         url: str,
         defender_url: str,
+        host_name: str,
         stopping: asyncio.Event,
     ) -> None:
         self.database = database
@@ -88,6 +89,8 @@ class Services:
         #: Where people and joining Defenders reach this Console, and where Defenders do then.
         self.url = url
         self.defender_url = defender_url
+        #: What the host is called that this Console runs on.
+        self.host_name = host_name
         self.stopping = stopping
         self.attempts = Attempts()
         #: One password at a time: each takes 64 MiB and a core.

@@ -15,6 +15,7 @@ from cnnf.console.core.accounts import Claim, Figures, Key, Posting, Told
 from cnnf.console.core.decisions import UNDECIDED, Decision, decision_of
 from cnnf.console.core.directory import Directory, Found
 from cnnf.console.core.events import End, Event
+from cnnf.console.core.hits import Hit, Tally
 from cnnf.console.core.nodes import Node
 from cnnf.policy.addresses import is_internet, parse_address
 from cnnf.protocol.limits import ENDPOINT_NAMES_MAX
@@ -83,7 +84,7 @@ class Resolved(msgspec.Struct, kw_only=True):
     """A batch's flows, resolved. `peers` are addresses by edge: those on the internet, and those
     that have a name. `events` are what was alerted on or prevented, repeats taken together. `told`
     and `claims` are connections with another Defender's host, for the ledger: the one is among the
-    observations as well, the other nowhere else."""
+    observations as well, the other nowhere else. `hits` are what rules decided."""
 
     nodes: dict[str, Node]
     observations: list[Observation]
@@ -93,6 +94,7 @@ class Resolved(msgspec.Struct, kw_only=True):
     unknown_instances: int
     told: list[tuple[Key, Told]] = []
     claims: list[tuple[Key, Claim]] = []
+    hits: list[Hit] = []
 
 
 _UNSEEN = Peer(0)
@@ -115,6 +117,7 @@ class _Merge:
         self._sums: dict[tuple[EdgeKey, int], Observation] = {}
         self._examples: dict[tuple[EdgeKey, str, str], Example] = {}
         self._occurrences: list[Event] = []
+        self._hits = Tally()
         self.out = Resolved(
             nodes={}, observations=[], peers={}, examples=[], events=[], unknown_instances=0
         )
@@ -130,6 +133,7 @@ class _Merge:
             found = self._whence(flow, seen)
             if found is not None:
                 self._claim(flow, found, local_target, seen)
+                self._hits.take(flow, last_seen=seen[1], claimed=True)
                 return
         target = local_target
         if local_source is not None and local_target is None:
@@ -137,6 +141,7 @@ class _Merge:
             if found is not None:
                 target, port = found.node, found.port
                 self._tell(flow, found, local_source, seen)
+        self._hits.take(flow, last_seen=seen[1], claimed=False)
         source = local_source or self._peer(flow.source)
         self._draw(flow, source, target or self._peer(flow.destination), port, seen)
 
@@ -295,6 +300,7 @@ class _Merge:
         self.out.observations = list(self._sums.values())
         self.out.examples = list(self._examples.values())
         self.out.events = events.gather(self._occurrences)
+        self.out.hits = self._hits.hits()
         return self.out
 
 

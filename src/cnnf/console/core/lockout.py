@@ -8,6 +8,7 @@ policy that prevents that is refused here.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 from cnnf.console.core.policies import some
 from cnnf.console.errors import Refused
@@ -60,13 +61,13 @@ def check_console(
 ) -> None:
     """Raises Refused when a Defender on another host could not connect to the Console.
 
-    `console` are candidates of the Console's host, as a Defender there sees it; `port` is that of
-    the Defender listener.
+    `console` is the Console's host with each of its addresses, as a Defender there sees it; `port`
+    is that of the Defender listener.
     """
     if not console or all(rule.effect != "prevent" for rule in compiled.rules):
         return
-    for one in defenders:
-        decision = evaluate(compiled, [one], console, port, "tcp")
+    for one, other in product(defenders, console):
+        decision = evaluate(compiled, [one], [other], port, "tcp")
         if decision.effect == "prevent":
             name = one.identity.name if one.identity is not None else "somebody"
             raise Refused(

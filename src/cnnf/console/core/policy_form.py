@@ -16,12 +16,10 @@ from cnnf.policy.objects import LabelTest, NetworkObject, ObjectKind
 from cnnf.policy.rules import Effect, ListName, Policy, PortRange, Rule, RuleProtocol, port_range
 
 
-class LabelForm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Tests of one label; all that are given have to hold."""
-
-    any_of: list[str] | None = msgspec.field(default=None, name="in")
-    none_of: list[str] | None = msgspec.field(default=None, name="not in")
-    exists: bool | None = None
+#: A label's tests in order, all of which have to hold: `in` and `not in` with texts, `exists` with
+#: true or false.
+LabelKey = Literal["in", "not in", "exists"]
+LabelForm = dict[LabelKey, list[str] | bool]
 
 
 class ObjectForm(
@@ -63,6 +61,17 @@ class RulesForm(msgspec.Struct, frozen=True, kw_only=True):
     hosts: list[RuleForm]
 
 
+class FindingForm(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to look at: of the kinds of `cnnf policy check`, or `never-hit`. `list` is '' for
+    an object, `because` the rule or object that causes it."""
+
+    kind: str
+    name: str
+    list: str
+    because: str
+    message: str
+
+
 class VersionForm(msgspec.Struct, frozen=True, kw_only=True):
     """A version of the policy without its text. `kind` is what made it, `subject` what that was
     about: an object, a rule, the version that was gone back to."""
@@ -95,9 +104,31 @@ class ChangedForm(msgspec.Struct, frozen=True, kw_only=True):
     preview: bool
     changes: list[Change]
     more_changes: int
-    findings: list[Finding]
+    findings: list[FindingForm]
     more_findings: int
     notes: list[str]
+
+
+class DiffForm(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs between two versions."""
+
+    old: int
+    new: int
+    changes: list[Change]
+    more_changes: int
+
+
+class HitsForm(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a rule of the policy in force decided within the time that hits are kept, and when
+    last. `since` is when it was enabled, null where it is not; `never_hit`: a week ago or more, and
+    nothing since."""
+
+    rule: str
+    list: ListName
+    hits: int
+    last_hit: str | None
+    since: str | None
+    never_hit: bool
 
 
 class UseForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +154,13 @@ class ListedRuleForm(msgspec.Struct, frozen=True, kw_only=True):
     position: int
 
 
+def finding_form(one: Finding) -> FindingForm:
+    """The finding as it is answered."""
+    return FindingForm(
+        kind=one.kind, name=one.name, list=one.list, because=one.because, message=one.message
+    )
+
+
 def object_form(one: NetworkObject) -> ObjectForm:
     """The object as it is answered."""
     tests: dict[str, list[LabelTest]] = {}
@@ -143,14 +181,13 @@ def object_form(one: NetworkObject) -> ObjectForm:
 def _label_form(tests: list[LabelTest]) -> str | LabelForm:
     if len(tests) == 1 and tests[0].operator == "in" and len(tests[0].values) == 1:
         return tests[0].values[0]
-    by_operator = {test.operator: test for test in tests}
-    any_of, none_of = by_operator.get("in"), by_operator.get("not in")
-    exists = True if "exists" in by_operator else None
-    return LabelForm(
-        any_of=list(any_of.values) if any_of else None,
-        none_of=list(none_of.values) if none_of else None,
-        exists=False if "not exists" in by_operator else exists,
-    )
+    return dict(map(_label_test_form, tests))
+
+
+def _label_test_form(test: LabelTest) -> tuple[LabelKey, list[str] | bool]:
+    if test.operator == "in" or test.operator == "not in":
+        return test.operator, list(test.values)
+    return "exists", test.operator == "exists"
 
 
 def rule_form(rule: Rule) -> RuleForm:
@@ -197,17 +234,19 @@ def read_object(form: ObjectForm) -> NetworkObject:
 def _label_tests(key: str, value: str | LabelForm) -> list[LabelTest]:
     if isinstance(value, str):
         return [LabelTest(key=key, values=(value,))]
-    tests = []
-    if value.any_of is not None:
-        tests.append(LabelTest(key=key, values=_different(f"label {key}", value.any_of)))
-    if value.none_of is not None:
-        none_of = _different(f"label {key}", value.none_of)
-        tests.append(LabelTest(key=key, operator="not in", values=none_of))
-    if value.exists is not None:
-        tests.append(LabelTest(key=key, operator="exists" if value.exists else "not exists"))
-    if not tests:
+    if not value:
         raise InvalidValueError(f"label {key!r:.80}: write at least one of in, not in or exists")
-    return tests
+    return [_label_test(key, operator, asked) for operator, asked in value.items()]
+
+
+def _label_test(key: str, operator: LabelKey, asked: list[str] | bool) -> LabelTest:
+    if operator == "exists":
+        if not isinstance(asked, bool):
+            raise InvalidValueError(f"label {key!r:.80}: `exists` is true or false")
+        return LabelTest(key=key, operator="exists" if asked else "not exists")
+    if isinstance(asked, bool):
+        raise InvalidValueError(f"label {key!r:.80}: `{operator}` is a list of texts")
+    return LabelTest(key=key, operator=operator, values=_different(f"label {key}", asked))
 
 
 def read_rule(form: RuleForm) -> Rule:

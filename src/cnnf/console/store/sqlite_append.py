@@ -18,7 +18,7 @@ from cnnf.console.core.ingest import EdgeKey, Host, Peer, Resolved, resolve
 from cnnf.console.core.nodes import Node
 from cnnf.console.core.residents import node_of
 from cnnf.console.errors import Conflict
-from cnnf.console.store import sqlite_buckets
+from cnnf.console.store import rule_hits, sqlite_buckets
 from cnnf.console.store.flows import Appended
 from cnnf.console.store.sqlite_events import take_events
 from cnnf.console.store.sqlite_ledger import Ledger
@@ -83,6 +83,7 @@ def append(
     ledger.post(resolved)
     _take_flows(sql, resolved, host.name)
     changed = take_events(sql, resolved.events, received_at)
+    rule_hits.count(sql, resolved.hits)
     if resolved.unknown_instances:
         sql.execute(
             "UPDATE hosts SET unknown_instances = unknown_instances + ? WHERE defender = ?",

@@ -55,6 +55,7 @@ _EXPIRY: tuple[tuple[str, str, int], ...] = (
     ("edge_peers", "seen_at < ?", limits.DAYS_KEPT_MS),
     ("edge_processes", "seen_at < ?", limits.DAYS_KEPT_MS),
     ("events", "last_seen < ?", limits.EVENTS_KEPT_MS),
+    ("rule_hits", "day < ?", limits.DAYS_KEPT_MS),
     ("ledger", "touched_at < ?", limits.LEDGER_ACCOUNTS_KEPT_MS),
     ("edges", "last_seen < ?", limits.DAYS_KEPT_MS + limits.DAY_MS),
     (
@@ -76,6 +77,7 @@ _KEYS = {
     "edge_peers": "edge, address",
     "edge_processes": "edge, side, host, executable, command",
     "events": "number",
+    "rule_hits": "rule, day",
     "ledger": "source, destination, port, protocol",
     "edges": "number",
     "nodes": "number",
