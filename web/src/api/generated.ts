@@ -177,6 +177,338 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/policy/objects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Network objects
+         * @description All of the policy in force.
+         */
+        get: operations["read_objects_api_v1_policy_objects_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/objects/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One network object
+         * @description With every place where a rule names it.
+         */
+        get: operations["read_object_named_api_v1_policy_objects__name__get"];
+        /**
+         * Make, change or rename a network object
+         * @description The object as it is to be. A body with another name renames it.
+         */
+        put: operations["put_object_api_v1_policy_objects__name__put"];
+        post?: never;
+        /**
+         * Delete a network object
+         * @description With `carry` it is taken out of rules that name it, and a rule with nothing else on that
+         *     side is deleted: left out, the side would mean anybody.
+         */
+        delete: operations["delete_object_api_v1_policy_objects__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Rules
+         * @description All of the policy in force.
+         */
+        get: operations["read_rules_api_v1_policy_rules_get"];
+        put?: never;
+        /**
+         * Add a rule
+         * @description To the end of a list, or where `before`, `after` or `first` say.
+         */
+        post: operations["add_rule_api_v1_policy_rules_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/rules/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One rule
+         * @description By its name, whichever list it is in.
+         */
+        get: operations["read_rule_named_api_v1_policy_rules__name__get"];
+        /**
+         * Change or rename a rule
+         * @description The rule as it is to be, where it stands; a body with another name renames it, and its hits
+         *     go with it.
+         */
+        put: operations["replace_rule_api_v1_policy_rules__name__put"];
+        post?: never;
+        /**
+         * Delete a rule
+         * @description By its name, whichever list it is in.
+         */
+        delete: operations["delete_rule_api_v1_policy_rules__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/rules/move": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Move a rule
+         * @description The order of a list is the only precedence there is.
+         */
+        post: operations["move_rule_api_v1_policy_rules_move_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/rules/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enable or disable rules
+         * @description Those that are named, at once.
+         */
+        post: operations["enable_rules_api_v1_policy_rules_enable_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/quarantine": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who is isolated
+         * @description As the policy in force has it.
+         */
+        get: operations["read_quarantines_api_v1_policy_quarantine_get"];
+        put?: never;
+        /**
+         * Isolate an app, a service or one instance
+         * @description Prevents all its connections, in and out, but what is never blocked: rules at the top of the
+         *     lists, which say so in their names and notes.
+         */
+        post: operations["isolate_api_v1_policy_quarantine_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/quarantine/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End a quarantine
+         * @description Its rules and its object go.
+         */
+        delete: operations["release_api_v1_policy_quarantine__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The policy in force
+         * @description The newest version; its number is in the `ETag`, too.
+         */
+        get: operations["read_policy_api_v1_policy_get"];
+        /**
+         * Replace the policy, or merge into it
+         * @description All of it or nothing: a body with any problem changes nothing, and is answered with line and
+         *     column of each. With `preview` nothing is stored, and the answer says what would change.
+         */
+        put: operations["put_policy_api_v1_policy_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Every version there was
+         * @description Who changed what, when and why; all are kept. `before` pages on.
+         */
+        get: operations["read_versions_api_v1_policy_versions_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/versions/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One version
+         * @description As it was, whatever has changed since.
+         */
+        get: operations["read_version_api_v1_policy_versions__version__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What differs between two versions
+         * @description A rule that was renamed is one that went and one that came.
+         */
+        get: operations["read_diff_api_v1_policy_diff_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Go back to an earlier version
+         * @description Puts its contents in force as a new version.
+         */
+        post: operations["roll_back_api_v1_policy_rollback_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/findings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the policy in force has that is hardly meant
+         * @description Rules that never decide, have expired or were never hit; objects that nobody is in.
+         */
+        get: operations["read_findings_api_v1_policy_findings_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/hits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How often each rule decided
+         * @description Connections that a rule decided about, as Defenders told them, within 13 months.
+         */
+        get: operations["read_hits_api_v1_policy_hits_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/defenders": {
         parameters: {
             query?: never;
@@ -367,7 +699,7 @@ export interface components {
         /**
          * Defender
          * @description One Defender; `seen_at` is null before its first batch, `expires_at` (the end of its
-         *     certificate, which it renews by itself) and `spool` where they are not known.
+         *     certificate, which it renews by itself), `spool` and `policy` where they are not known.
          */
         Defender: {
             /** Id */
@@ -396,6 +728,22 @@ export interface components {
             /** Conditions */
             conditions: components["schemas"]["Condition"][];
             spool: components["schemas"]["Spool"] | null;
+            policy: components["schemas"]["Enforced"] | null;
+        };
+        /**
+         * Enforced
+         * @description Which version of the policy a Defender says it enforces (0: none yet), and which newer one it
+         *     could not put in force, and why; 0 and empty where there is no such.
+         */
+        Enforced: {
+            /** Generation */
+            generation: number;
+            /** Digest */
+            digest: string;
+            /** Refused Generation */
+            refused_generation: number;
+            /** Refused */
+            refused: string;
         };
         /**
          * Enrolled
@@ -671,7 +1019,7 @@ export interface components {
          * Change
          * @description What makes the next graph of the one before: upserts and removals.
          */
-        Change: {
+        "cnnf.console.core.graph.Change": {
             as_of: string;
             from: string;
             to: string;
@@ -843,6 +1191,281 @@ export interface components {
             user: string;
             /** @default [] */
             names: string[];
+        };
+        /**
+         * PolicyForm
+         * @description A version, whole.
+         */
+        PolicyForm: {
+            version: number;
+            digest: string;
+            author: string;
+            reason: string;
+            at: string;
+            kind: string;
+            subject: string;
+            rule_count: number;
+            object_count: number;
+            networkObjects: components["schemas"]["ObjectForm"][];
+            rules: components["schemas"]["RulesForm"];
+        };
+        /**
+         * ObjectForm
+         * @description A network object. A label is a text (exactly that) or tests.
+         */
+        ObjectForm: {
+            name: string;
+            /** @enum {unknown} */
+            type: "dns" | "host" | "image" | "service" | "subnet";
+            values: string[];
+            /** @default [] */
+            clusters: string[];
+            /** @default [] */
+            namespaces: string[];
+            /** @default [] */
+            hosts: string[];
+            /** @default [] */
+            addresses: string[];
+            /** @default {} */
+            labels: {
+                [key: string]: string | {
+                    [key: string]: string[] | boolean;
+                };
+            };
+        };
+        /**
+         * RulesForm
+         * @description Both lists, in order.
+         */
+        RulesForm: {
+            containers: components["schemas"]["RuleForm"][];
+            hosts: components["schemas"]["RuleForm"][];
+        };
+        /**
+         * RuleForm
+         * @description A rule. `ports` are single ones and ranges (`443`, `"8000-8100"`), `expires` is RFC 3339.
+         */
+        RuleForm: {
+            name: string;
+            /** @enum {unknown} */
+            effect: "alert" | "allow" | "prevent";
+            /** @default [] */
+            source: string[];
+            /** @default [] */
+            destination: string[];
+            /** @default [] */
+            ports: (number | string)[];
+            /**
+             * @default any
+             * @enum {unknown}
+             */
+            protocol: "any" | "tcp" | "udp";
+            /** @default true */
+            enabled: boolean;
+            /** @default  */
+            owner: string;
+            /** @default  */
+            expires: string;
+            /** @default  */
+            note: string;
+        };
+        /**
+         * VersionForm
+         * @description A version of the policy without its text. `kind` is what made it, `subject` what that was
+         *         about: an object, a rule, the version that was gone back to.
+         */
+        VersionForm: {
+            version: number;
+            digest: string;
+            author: string;
+            reason: string;
+            at: string;
+            kind: string;
+            subject: string;
+            rule_count: number;
+            object_count: number;
+        };
+        /**
+         * ChangedForm
+         * @description What a change makes of the policy. `version` is the one in force after it: the same as before
+         *         for a preview, and where nothing is different. `changes` are the first so many, `more_changes`
+         *         counts the others; likewise for what was found on the way.
+         */
+        ChangedForm: {
+            version: number;
+            digest: string;
+            preview: boolean;
+            changes: components["schemas"]["cnnf.policy.changes.Change"][];
+            more_changes: number;
+            findings: components["schemas"]["FindingForm"][];
+            more_findings: number;
+            notes: string[];
+        };
+        /**
+         * Change
+         * @description One object or rule that is another. `list` is '' for an object.
+         *
+         *         `fields` are what a `changed` one differs in. `after` is the rule that comes before an added or
+         *         moved one now, '' for none. A rule that moved to the other list is `moved`, too; one that has
+         *         both moved and changed makes two changes.
+         */
+        "cnnf.policy.changes.Change": {
+            /** @enum {unknown} */
+            kind: "added" | "changed" | "moved" | "removed";
+            name: string;
+            /** @default  */
+            list: ("containers" | "hosts") | "";
+            /** @default [] */
+            fields: string[];
+            /** @default  */
+            after: string;
+        };
+        /**
+         * FindingForm
+         * @description Something to look at: of the kinds of `cnnf policy check`, or `never-hit`. `list` is '' for
+         *         an object, `because` the rule or object that causes it.
+         */
+        FindingForm: {
+            kind: string;
+            name: string;
+            list: string;
+            because: string;
+            message: string;
+        };
+        /**
+         * DiffForm
+         * @description What differs between two versions.
+         */
+        DiffForm: {
+            old: number;
+            new: number;
+            changes: components["schemas"]["cnnf.policy.changes.Change"][];
+            more_changes: number;
+        };
+        /**
+         * HitsForm
+         * @description How often a rule of the policy in force decided within the time that hits are kept, and when
+         *         last. `since` is when it was enabled, null where it is not; `never_hit`: a week ago or more, and
+         *         nothing since.
+         */
+        HitsForm: {
+            rule: string;
+            /** @enum {unknown} */
+            list: "containers" | "hosts";
+            hits: number;
+            last_hit: string | null;
+            since: string | null;
+            never_hit: boolean;
+        };
+        /**
+         * ListedObjectForm
+         * @description A network object and where rules name it.
+         */
+        ListedObjectForm: {
+            object: components["schemas"]["ObjectForm"];
+            used_by: components["schemas"]["UseForm"][];
+        };
+        /**
+         * UseForm
+         * @description One place where a rule names an object.
+         */
+        UseForm: {
+            rule: string;
+            /** @enum {unknown} */
+            list: "containers" | "hosts";
+            /** @enum {unknown} */
+            side: "destination" | "source";
+        };
+        /**
+         * ListedRuleForm
+         * @description A rule and its place: the list, and how many rules come before it there.
+         */
+        ListedRuleForm: {
+            rule: components["schemas"]["RuleForm"];
+            /** @enum {unknown} */
+            list: "containers" | "hosts";
+            position: number;
+        };
+        /**
+         * QuarantineForm
+         * @description Somebody who is isolated. `in_force`: its rules are all there, enabled, and before any other
+         *         rule.
+         */
+        QuarantineForm: {
+            name: string;
+            object: components["schemas"]["ObjectForm"];
+            rules: string[];
+            note: string;
+            in_force: boolean;
+        };
+        /**
+         * RuleAdded
+         * @description A rule for one of the lists, right before or after another one there, or at its beginning
+         *         (`first`); else at its end.
+         */
+        RuleAdded: {
+            rule: components["schemas"]["RuleForm"];
+            /** @enum {unknown} */
+            list: "containers" | "hosts";
+            /** @default  */
+            before: string;
+            /** @default  */
+            after: string;
+            /** @default false */
+            first: boolean;
+        };
+        /**
+         * RuleReplaced
+         * @description The rule as it is to be; another name renames it. With the other `list` it goes to its
+         *         end.
+         */
+        RuleReplaced: {
+            rule: components["schemas"]["RuleForm"];
+            /** @default null */
+            list: ("containers" | "hosts") | null;
+        };
+        /**
+         * RuleMoved
+         * @description Where a rule is to be: as for one that is added; in its own list unless one is named.
+         */
+        RuleMoved: {
+            rule: string;
+            /** @default null */
+            list: ("containers" | "hosts") | null;
+            /** @default  */
+            before: string;
+            /** @default  */
+            after: string;
+            /** @default false */
+            first: boolean;
+        };
+        /**
+         * RulesEnabled
+         * @description Rules that are to be enabled, or disabled.
+         */
+        RulesEnabled: {
+            rules: string[];
+            enabled: boolean;
+        };
+        /**
+         * Quarantined
+         * @description Who is to be isolated: an app or a service by its name (`cluster`, `namespace` and `host`
+         *         narrow it), or one instance by its id, or how that begins, and the host it is on where several
+         *         have one of that id.
+         */
+        Quarantined: {
+            /** @enum {unknown} */
+            kind: "app" | "instance" | "service";
+            /** @default  */
+            name: string;
+            /** @default  */
+            cluster: string;
+            /** @default  */
+            namespace: string;
+            /** @default  */
+            host: string;
+            /** @default  */
+            instance: string;
         };
     };
     responses: never;
@@ -1639,6 +2262,1831 @@ export interface operations {
             };
             /** @description The request was right for a state that is no longer there. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_objects_api_v1_policy_objects_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the policy's order, each with where it is used. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListedObjectForm"][];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_object_named_api_v1_policy_objects__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The object, and the rules that name it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListedObjectForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    put_object_api_v1_policy_objects__name__put: {
+        parameters: {
+            query: {
+                /** @description Change the rules that name it, too: without it one that is in use is neither renamed nor deleted. */
+                carry?: boolean;
+                /** @description The version that the change is made of; refused if another is in force. */
+                version: number;
+                /** @description Why, for the history. */
+                reason?: string;
+                /** @description Only say what would change. */
+                preview?: boolean;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ObjectForm"];
+            };
+        };
+        responses: {
+            /** @description What changed, or would. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request was right for a state that is no longer there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_object_api_v1_policy_objects__name__delete: {
+        parameters: {
+            query: {
+                /** @description Change the rules that name it, too: without it one that is in use is neither renamed nor deleted. */
+                carry?: boolean;
+                /** @description The version that the change is made of; refused if another is in force. */
+                version: number;
+                /** @description Why, for the history. */
+                reason?: string;
+                /** @description Only say what would change. */
+                preview?: boolean;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What changed, or would. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request was right for a state that is no longer there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_rules_api_v1_policy_rules_get: {
+        parameters: {
+            query?: {
+                /** @description Only this list's. */
+                list?: ("containers" | "hosts") | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In order; those for containers first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListedRuleForm"][];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    add_rule_api_v1_policy_rules_post: {
+        parameters: {
+            query: {
+                /** @description The version that the change is made of; refused if another is in force. */
+                version: number;
+                /** @description Why, for the history. */
+                reason?: string;
+                /** @description Only say what would change. */
+                preview?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RuleAdded"];
+            };
+        };
+        responses: {
+            /** @description What changed, or would. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request was right for a state that is no longer there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_rule_named_api_v1_policy_rules__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rule and its place. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListedRuleForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    replace_rule_api_v1_policy_rules__name__put: {
+        parameters: {
+            query: {
+                /** @description The version that the change is made of; refused if another is in force. */
+                version: number;
+                /** @description Why, for the history. */
+                reason?: string;
+                /** @description Only say what would change. */
+                preview?: boolean;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RuleReplaced"];
+            };
+        };
+        responses: {
+            /** @description What changed, or would. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request was right for a state that is no longer there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_rule_api_v1_policy_rules__name__delete: {
+        parameters: {
+            query: {
+                /** @description The version that the change is made of; refused if another is in force. */
+                version: number;
+                /** @description Why, for the history. */
+                reason?: string;
+                /** @description Only say what would change. */
+                preview?: boolean;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What changed, or would. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request was right for a state that is no longer there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    move_rule_api_v1_policy_rules_move_post: {
+        parameters: {
+            query: {
+                /** @description The version that the change is made of; refused if another is in force. */
+                version: number;
+                /** @description Why, for the history. */
+                reason?: string;
+                /** @description Only say what would change. */
+                preview?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RuleMoved"];
+            };
+        };
+        responses: {
+            /** @description What changed, or would. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request was right for a state that is no longer there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    enable_rules_api_v1_policy_rules_enable_post: {
+        parameters: {
+            query: {
+                /** @description The version that the change is made of; refused if another is in force. */
+                version: number;
+                /** @description Why, for the history. */
+                reason?: string;
+                /** @description Only say what would change. */
+                preview?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RulesEnabled"];
+            };
+        };
+        responses: {
+            /** @description What changed, or would. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request was right for a state that is no longer there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_quarantines_api_v1_policy_quarantine_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuarantineForm"][];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    isolate_api_v1_policy_quarantine_post: {
+        parameters: {
+            query: {
+                /** @description The version that the change is made of; refused if another is in force. */
+                version: number;
+                /** @description Why, for the history. */
+                reason?: string;
+                /** @description Only say what would change. */
+                preview?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Quarantined"];
+            };
+        };
+        responses: {
+            /** @description What changed, or would. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request was right for a state that is no longer there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    release_api_v1_policy_quarantine__name__delete: {
+        parameters: {
+            query: {
+                /** @description The version that the change is made of; refused if another is in force. */
+                version: number;
+                /** @description Why, for the history. */
+                reason?: string;
+                /** @description Only say what would change. */
+                preview?: boolean;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What changed, or would. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request was right for a state that is no longer there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_policy_api_v1_policy_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Network objects and rules, as JSON or, by `Accept`, in the YAML form. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyForm"];
+                    "application/yaml": string;
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    put_policy_api_v1_policy_put: {
+        parameters: {
+            query: {
+                /** @description `merge` keeps what the body does not name: objects and rules of the same name are replaced where they stand, new ones come last. */
+                mode?: "replace" | "merge";
+                /** @description The version that the change is made of; refused if another is in force. */
+                version: number;
+                /** @description Why, for the history. */
+                reason?: string;
+                /** @description Only say what would change. */
+                preview?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description A policy, in its YAML form, or the same as JSON. */
+        requestBody: {
+            content: {
+                "application/yaml": string;
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description What changed, or would. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request was right for a state that is no longer there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is not JSON. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_versions_api_v1_policy_versions_get: {
+        parameters: {
+            query?: {
+                /** @description Older than this version. */
+                before?: number;
+                count?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The newest first, without their contents. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionForm"][];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_version_api_v1_policy_versions__version__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Network objects and rules, as JSON or, by `Accept`, in the YAML form. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyForm"];
+                    "application/yaml": string;
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_diff_api_v1_policy_diff_get: {
+        parameters: {
+            query: {
+                old: number;
+                new: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Objects and rules by name, and the order of rules. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DiffForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    roll_back_api_v1_policy_rollback_post: {
+        parameters: {
+            query: {
+                /** @description The version to go back to. */
+                to: number;
+                /** @description The version that the change is made of; refused if another is in force. */
+                version: number;
+                /** @description Why, for the history. */
+                reason?: string;
+                /** @description Only say what would change. */
+                preview?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What changed, or would. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedForm"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request was right for a state that is no longer there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_findings_api_v1_policy_findings_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Rules first, in the policy's order. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FindingForm"][];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_hits_api_v1_policy_hits_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Every rule of the policy in force, in its order. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HitsForm"][];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -2,9 +2,11 @@
 import type { components } from "./generated";
 
 type Schemas = components["schemas"];
+/** What the API leaves out where it is the default, and takes left out. */
+type Sparse<T, Needed extends keyof T> = Pick<T, Needed> & Partial<Omit<T, Needed>>;
 
 export type Graph = Schemas["Graph"];
-export type Change = Schemas["Change"];
+export type Change = Schemas["cnnf.console.core.graph.Change"];
 export type GraphNode = Schemas["GraphNode"];
 export type GraphEdge = Schemas["GraphEdge"];
 export type GraphPort = Schemas["GraphPort"];
@@ -22,24 +24,27 @@ export type Defender = Schemas["Defender"];
 export type JoinToken = Schemas["JoinToken"];
 export type Condition = Schemas["Condition"];
 
-export type Policy = Schemas["PolicyForm"];
+export type NetworkObject = Sparse<Schemas["ObjectForm"], "name" | "type" | "values">;
+export type LabelTests = NonNullable<NetworkObject["labels"]>[string];
+export type Rule = Sparse<Schemas["RuleForm"], "name" | "effect">;
+export type Policy = Schemas["VersionForm"] & {
+  networkObjects: NetworkObject[];
+  rules: { containers: Rule[]; hosts: Rule[] };
+};
 export type PolicyVersion = Schemas["VersionForm"];
 export type PolicyChanged = Schemas["ChangedForm"];
 export type PolicyDiff = Schemas["DiffForm"];
 export type PolicyDifference = PolicyDiff["changes"][number];
 export type Finding = Schemas["FindingForm"];
 export type Hits = Schemas["HitsForm"];
-export type NetworkObject = Schemas["ObjectForm"];
-export type LabelTests = Schemas["LabelForm"];
-export type ListedObject = Schemas["ListedObjectForm"];
 export type ObjectUse = Schemas["UseForm"];
-export type Rule = Schemas["RuleForm"];
-export type RuleAdded = Schemas["RuleAdded"];
-export type RuleReplaced = Schemas["RuleReplaced"];
-export type RuleMoved = Schemas["RuleMoved"];
+export type ListedObject = { object: NetworkObject; used_by: ObjectUse[] };
+export type RuleAdded = Omit<Sparse<Schemas["RuleAdded"], "list">, "rule"> & { rule: Rule };
+export type RuleReplaced = Omit<Sparse<Schemas["RuleReplaced"], never>, "rule"> & { rule: Rule };
+export type RuleMoved = Sparse<Schemas["RuleMoved"], "rule">;
 export type RulesEnabled = Schemas["RulesEnabled"];
 export type Quarantine = Schemas["QuarantineForm"];
-export type Quarantined = Schemas["Quarantined"];
+export type Quarantined = Sparse<Schemas["Quarantined"], "kind">;
 
 export type RuleList = RuleAdded["list"];
 export type RuleEffect = Rule["effect"];

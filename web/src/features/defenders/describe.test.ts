@@ -19,6 +19,7 @@ const defender = (part: Partial<Defender> = {}): Defender => ({
   applied: null,
   conditions: [],
   spool: null,
+  policy: null,
   ...part,
 });
 

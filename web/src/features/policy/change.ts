@@ -1,7 +1,8 @@
 /** Changes of the policy: each names the version it is made of, and may be only a preview. */
 import { type UseMutationResult, useMutation, useQueryClient } from "@tanstack/react-query";
 import { ApiError, get, request, requestYaml } from "../../api/client";
-import type { PolicyChanged, PolicyVersion } from "../../api/types";
+import type { Policy, PolicyChanged, PolicyVersion } from "../../api/types";
+import { policyQuery } from "./query";
 
 /** What is wanted of which route; `yaml` is a body as a person wrote it. */
 export interface Wanted {
@@ -44,7 +45,16 @@ export function useChange(
       }
       onDone?.(outcome);
     },
+    onError: (error) => {
+      if (isConflict(error)) void queries.invalidateQueries({ queryKey: ["policy"] });
+    },
   });
+}
+
+/** Asks for the policy that is in force by now. */
+export function useNewest(): () => Promise<Policy> {
+  const queries = useQueryClient();
+  return () => queries.fetchQuery({ ...policyQuery, staleTime: 0 });
 }
 
 /** Did somebody else change the policy meanwhile? */

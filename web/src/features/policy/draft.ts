@@ -1,5 +1,14 @@
 /** A rule while it is being written, and what becomes of it: the rule, and the policy with it. */
-import type { NetworkObject, ObjectKind, Policy, Rule, RuleEffect, RuleList } from "../../api/types";
+import type {
+  NetworkObject,
+  ObjectKind,
+  Policy,
+  Rule,
+  RuleAdded,
+  RuleEffect,
+  RuleList,
+  RuleReplaced,
+} from "../../api/types";
 
 /** The object that needs not be made: everything on the internet. */
 export const INTERNET = "internet";
@@ -170,4 +179,58 @@ export function freeName(wanted: string, taken: ReadonlySet<string>): string {
     const name = `${wanted} ${count}`;
     if (!taken.has(name)) return name;
   }
+}
+
+/** What to send for a draft: the rule alone, or with its new objects the whole policy at once. */
+export function saveRequest(
+  base: Policy,
+  draft: RuleDraft,
+): { method: "POST" | "PUT"; path: string; body: unknown; query?: Record<string, string> } {
+  if (objectsOf(draft).length > 0) {
+    // One version for all of it: nobody sees the objects without the rule.
+    return {
+      method: "PUT",
+      path: "/policy",
+      query: { mode: "replace" },
+      body: withDraft(base, draft),
+    };
+  }
+  const rule = ruleOf(draft);
+  if (draft.was === null) {
+    const body: RuleAdded = { rule, list: draft.list, ...placeBody(draft.place) };
+    return { method: "POST", path: "/policy/rules", body };
+  }
+  const held = base.rules[draft.list].some((one) => one.name === draft.was);
+  const body: RuleReplaced = { rule, ...(held ? {} : { list: draft.list }) };
+  return { method: "PUT", path: `/policy/rules/${encodeURIComponent(draft.was)}`, body };
+}
+
+/** The draft for a newer policy: what was typed stays. */
+export function rebased(policy: Policy, draft: RuleDraft): RuleDraft {
+  const names = new Set(policy.networkObjects.map((one) => one.name));
+  const rules = [...policy.rules.containers, ...policy.rules.hosts];
+  const { place } = draft;
+  return {
+    ...draft,
+    was: rules.some((rule) => rule.name === draft.was) ? draft.was : null,
+    place:
+      typeof place === "object" && !rules.some((rule) => rule.name === place.after)
+        ? "last"
+        : place,
+    objects: draft.objects.filter((one) => !names.has(one.name)),
+  };
+}
+
+/** What happened to the rule itself between two versions, in a sentence; "" for nothing. */
+export function changedMeanwhile(before: Policy, after: Policy, { was }: RuleDraft): string {
+  if (was === null) return "";
+  const find = (policy: Policy) =>
+    [...policy.rules.containers, ...policy.rules.hosts].find((rule) => rule.name === was);
+  const [old, now] = [find(before), find(after)];
+  if (now === undefined) {
+    return `Rule ${was} was deleted or renamed meanwhile: saving adds what is written here as a new rule.`;
+  }
+  return JSON.stringify(old) === JSON.stringify(now)
+    ? ""
+    : `Rule ${was} itself was changed meanwhile: saving replaces that with what is written here.`;
 }

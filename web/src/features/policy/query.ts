@@ -1,7 +1,14 @@
 /** What the pages ask of the policy, and how they keep it up to date. */
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { get } from "../../api/client";
-import type { Finding, Hits, ListedObject, Policy, PolicyVersion, Quarantine } from "../../api/types";
+import type {
+  Finding,
+  Hits,
+  ListedObject,
+  Policy,
+  PolicyVersion,
+  Quarantine,
+} from "../../api/types";
 
 const REFRESH_MS = 5_000;
 const HITS_REFRESH_MS = 15_000;

@@ -3,7 +3,8 @@ import type { NetworkObject, ObjectKind } from "../../api/types";
 
 const NUMBER = "(?:25[0-5]|2[0-4]\\d|1?\\d?\\d)";
 const V4 = new RegExp(`^${NUMBER}(?:\\.${NUMBER}){3}$`);
-const NAMED = /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)+\.?$/i;
+const NAMED =
+  /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)+\.?$/i;
 
 /** Is this an address, a network or a range of addresses? The Console looks closer. */
 export function isSubnet(text: string): boolean {

@@ -1,6 +1,7 @@
 /** The policy in words: kinds, effects, differences, versions. */
 import type {
   Finding,
+  LabelTests,
   NetworkObject,
   ObjectKind,
   PolicyDifference,
@@ -20,14 +21,26 @@ export const KIND_WORDS: Record<ObjectKind, { word: string; many: string; hint: 
     many: "Addresses",
     hint: "Networks, single addresses and ranges: 10.0.0.0/8, fd00::/8, 203.0.113.7, 192.0.2.10-192.0.2.20",
   },
-  dns: { word: "DNS name", many: "DNS names", hint: "Names and wildcards: api.pay.example, *.pay.example" },
+  dns: {
+    word: "DNS name",
+    many: "DNS names",
+    hint: "Names and wildcards: api.pay.example, *.pay.example",
+  },
   image: {
     word: "App",
     many: "Apps",
     hint: "Images, * is any text, - excludes: shop/frontend, shop/*:1.*, -*:canary",
   },
-  service: { word: "Service", many: "Services", hint: "Services' names, * is any text, - excludes: nginx, postgresql*" },
-  host: { word: "Host", many: "Hosts", hint: "Hosts' names, * is any text, - excludes: web-*, -web-7" },
+  service: {
+    word: "Service",
+    many: "Services",
+    hint: "Services' names, * is any text, - excludes: nginx, postgresql*",
+  },
+  host: {
+    word: "Host",
+    many: "Hosts",
+    hint: "Hosts' names, * is any text, - excludes: web-*, -web-7",
+  },
 };
 
 export const LIST_WORDS: Record<RuleList, string> = {
@@ -67,13 +80,11 @@ export function narrowedBy(one: NetworkObject): string[] {
   return [...listed, ...labels];
 }
 
-export function labelText(key: string, test: NonNullable<NetworkObject["labels"]>[string]): string {
+export function labelText(key: string, test: LabelTests): string {
   if (typeof test === "string") return `label ${key}=${test}`;
-  const parts = [
-    test.in ? `in ${test.in.join(", ")}` : "",
-    test["not in"] ? `not in ${test["not in"].join(", ")}` : "",
-    test.exists === true ? "exists" : test.exists === false ? "does not exist" : "",
-  ].filter((part) => part !== "");
+  const parts = Object.entries(test).map(([operator, value]) =>
+    Array.isArray(value) ? `${operator} ${value.join(", ")}` : value ? "exists" : "does not exist",
+  );
   return `label ${key} ${parts.join(" and ")}`;
 }
 

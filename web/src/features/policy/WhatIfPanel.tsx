@@ -1,0 +1,5 @@
+import type { PolicyDocument } from "./draft";
+
+export function WhatIfPanel(_: { draft: () => PolicyDocument | string }) {
+  return null;
+}
