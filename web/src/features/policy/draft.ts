@@ -29,7 +29,7 @@ export interface RuleDraft {
   destination: string[];
   /** As typed: `443`, `8000-8100`. */
   ports: string[];
-  protocol: Rule["protocol"];
+  protocol: NonNullable<Rule["protocol"]>;
   enabled: boolean;
   owner: string;
   /** As an input of the reader's own time has it, "" for never. */
