@@ -23,10 +23,18 @@ apiVersion: cnnf/v1
 networkObjects:
   - {name: shop, type: image, values: ["shop/*"]}
   - {name: office, type: subnet, values: [10.0.0.0/8, "-10.9.0.0/16"]}
-  - {name: nginx, type: service, values: [nginx], labels: {tier: web, team: {exists: true, not in: [x]}}}
+  - name: nginx
+    type: service
+    values: [nginx]
+    labels: {tier: web, team: {exists: true, not in: [x]}}
 rules:
   containers:
-    - {name: pay, source: [shop], destination: [office], ports: [443, 8000-8100], protocol: tcp, effect: allow}
+    - name: pay
+      source: [shop]
+      destination: [office]
+      ports: [443, 8000-8100]
+      protocol: tcp
+      effect: allow
     - {name: rest, source: [shop], effect: alert, expires: 2100-01-01T00:00:00Z, owner: Ann}
   hosts:
     - {name: front, destination: [nginx], ports: [80], effect: prevent, enabled: false}

@@ -88,6 +88,16 @@ class Client:
             return answer.json() if answer.content else None
         raise self._refused(method, path, answer)
 
+    def text(self, path: str, *, accept: str) -> str:
+        """The answer's text, in a form that this media type names."""
+        try:
+            answer = self._http.get(path, headers={"Accept": accept})
+        except httpx.HTTPError as error:
+            raise self._silent(error) from error
+        if answer.is_success:
+            return answer.text
+        raise self._refused("GET", path, answer)
+
     def _refused(self, method: str, path: str, answer: httpx.Response) -> Failure:
         return Failure(f"{method} {path}: {_message(answer)}", hint=_hint(answer.status_code))
 

@@ -31,7 +31,7 @@ Which = Annotated[str, typer.Argument(help="Its name, or its id (or how that beg
 
 _DEFAULT = Path("/var/lib/cnnf")
 _HEADINGS = (
-    *("name", "id", "state", "mode", "last heard"),
+    *("name", "id", "state", "mode", "policy", "last heard"),
     *("certificate until", "version", "conditions"),
 )
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -55,7 +55,7 @@ def token(
     if as_json:
         print(json.dumps(made))
         return
-    print(f"Join token, good once until {_time(made['expires_at'])}; shown now only:\n")
+    print(f"Join token, good once until {moment_shown(made['expires_at'])}; shown now only:\n")
     print(f"  {made['token']}\n")
     print("On the host that is to join, with the token in a file that only root can read:\n")
     print(f"  cnnf defender join {made['console']} --token-file FILE")
@@ -136,8 +136,9 @@ def table(found: list[Defender]) -> Table:
             one["id"][:_SHORT],
             Text(*_state(one)),
             _mode(one),
-            _time(one["seen_at"]),
-            _time(one["expires_at"])[:10],
+            Text(*_policy(one)),
+            moment_shown(one["seen_at"]),
+            moment_shown(one["expires_at"])[:10],
             Text(plain(one["version"])),
             Text(", ".join(plain(condition["code"]) for condition in one["conditions"])),
         )
@@ -149,25 +150,30 @@ def details(one: Defender) -> Text:
     spool = one["spool"]
     kept = "not told" if spool is None else f"{_mebibytes(spool['bytes'])} MiB"
     if spool and spool["oldest_at"]:
-        kept += f" since {_time(spool['oldest_at'])}"
+        kept += f" since {moment_shown(spool['oldest_at'])}"
     if spool:
         kept += f", at most {_mebibytes(spool['bytes_max'])} MiB"
     rows = {
         "name": one["name"],
         "id": one["id"],
         "state": _state(one)[0],
-        "last heard": _time(one["seen_at"]),
+        "last heard": moment_shown(one["seen_at"]),
         "addresses": ", ".join(one["addresses"]),
         "mode": _mode(one),
         "settings": f"generation {one['applied']['generation']}" if one["applied"] else "none yet",
+        "policy": _policy(one)[0],
         "version": one["version"],
         "kernel": one["kernel"],
         "system": one["system"],
-        "joined": _time(one["enrolled_at"]),
-        "certificate": f"{one['fingerprint']}, until {_time(one['expires_at'])}",
+        "joined": moment_shown(one["enrolled_at"]),
+        "certificate": f"{one['fingerprint']}, until {moment_shown(one['expires_at'])}",
         "kept on disk": kept,
     }
     text = Text("\n".join(f"{name:<14}{plain(value)}" for name, value in rows.items()))
+    policy = one["policy"]
+    if policy and policy["refused_generation"]:
+        text.append(f"\n{'refused':<14}version {policy['refused_generation']} of the policy: ")
+        text.append(plain(policy["refused"]))
     for condition in one["conditions"]:
         text.append(f"\n{condition['severity']:<14}{condition['code']}: ")
         text.append(plain(condition["message"]))
@@ -180,6 +186,17 @@ def _state(one: Defender) -> tuple[str, str]:
     return ("away", "yellow") if one["seen_at"] else ("never heard", "yellow")
 
 
+def _policy(one: Defender) -> tuple[str, str]:
+    """Which version it enforces, and which it refused."""
+    policy = one["policy"]
+    if policy is None:
+        return "not told", ""
+    enforced = f"version {policy['generation']}" if policy["generation"] else "none yet"
+    if policy["refused_generation"]:
+        return f"{enforced}, refused {policy['refused_generation']}", "red"
+    return enforced, ""
+
+
 def _mode(one: Defender) -> str:
     applied = one["applied"]
     if applied is None:
@@ -187,7 +204,7 @@ def _mode(one: Defender) -> str:
     return " and ".join(name for name in ("containers", "hosts") if applied[name]) or "disabled"
 
 
-def _time(moment: str | None) -> str:
+def moment_shown(moment: str | None) -> str:
     """The moment in the reader's own time, to the second."""
     if moment is None:
         return "not known"

@@ -9,28 +9,32 @@ from typing import Annotated
 import msgspec
 import typer
 
+from cnnf.cli.defenders import Address, DataDir
 from cnnf.cli.failure import Failure
-from cnnf.cli.policy_files import Files, compiled_of, policy_of
+from cnnf.cli.policy_files import compiled_of, policy_of
+from cnnf.cli.policy_versions import DEFAULT_DIR, policies_of
 from cnnf.cli.radar import plain
 from cnnf.policy.changes import Change, changes
 from cnnf.policy.export import write_policy
-from cnnf.policy.form import parse_policy
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~", "moved": ">"}
 
 
 def diff(
-    old_file: Annotated[Path, typer.Argument(metavar="OLD", help="The policy as it was.")],
-    new_file: Annotated[Path, typer.Argument(metavar="NEW", help="The policy as it is now.")],
+    old: Annotated[
+        str, typer.Argument(metavar="OLD", help="The policy as it was: a file, or a version.")
+    ],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The policy as it is now; likewise.")],
+    data_dir: DataDir = DEFAULT_DIR,
+    console: Address = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """Show which objects and rules differ, by name and order: exit 2 for wrong input."""
-    files = Files()
-    old, new = files.read(old_file, parse_policy), files.read(new_file, parse_policy)
-    files.finish()
-    assert old is not None
-    assert new is not None
-    found = changes(old, new)
+    """Show which objects and rules differ, by name and order: exit 2 for wrong input.
+
+    A number is a version at the Console, `current` is the one in force there.
+    """
+    before, after = policies_of((old, new), data_dir, console)
+    found = changes(before, after)
     if as_json:
         print(json.dumps(msgspec.to_builtins(found), ensure_ascii=False))
         return

@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from cnnf.cli.defenders import Address, DataDir
 from cnnf.cli.failure import Failure
-from cnnf.cli.policy_files import WRONG, Files, moment_of, policy_of
+from cnnf.cli.policy_files import WRONG, Files, moment_of
+from cnnf.cli.policy_versions import CURRENT, DEFAULT_DIR, policies_of
 from cnnf.cli.radar import plain
 from cnnf.policy.errors import InvalidValueError
 from cnnf.policy.export import write_policy
@@ -19,6 +21,7 @@ from cnnf.policy.kubernetes.translation import translate
 from cnnf.policy.kubernetes.writing import manifest, write_policies
 
 Format = Literal["kubernetes"]
+ExportFormat = Literal["cnnf", "kubernetes"]
 
 
 def import_(
@@ -62,23 +65,36 @@ def import_(
 
 
 def export(
-    policy_file: Annotated[
-        Path, typer.Argument(metavar="POLICY.yaml", help="The policy; - for standard input.")
-    ],
-    _format: Annotated[Format, typer.Option("--format", help="What form to write.")],
+    which: Annotated[
+        str,
+        typer.Argument(
+            metavar="[POLICY]",
+            help="A file (- for standard input), or a version at the Console; the one in force "
+            "there if left out.",
+        ),
+    ] = CURRENT,
+    form: Annotated[ExportFormat, typer.Option("--format", help="What form to write.")] = "cnnf",
     cluster: Annotated[
         str, typer.Option(help="The cluster that it is for, where objects name theirs.")
     ] = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the policies and what is left out as JSON.")
     ] = False,
+    data_dir: DataDir = DEFAULT_DIR,
+    console: Address = None,
 ) -> None:
-    """Print rules as NetworkPolicies of Kubernetes, and tell which rules these can't say."""
-    policy = policy_of(policy_file)
+    """Print a policy as a file; or its rules as NetworkPolicies of Kubernetes, and tell which
+    rules these can't say."""
+    (policy,) = policies_of((which,), data_dir, console)
+    if form == "cnnf":
+        if as_json or cluster:
+            raise Failure("--json and --cluster are for --format kubernetes", exit_code=WRONG)
+        print(write_policy(policy), end="")
+        return
     try:
         found = export_policies(policy, cluster=cluster, now_ms=moment_of(""))
     except InvalidValueError as error:
-        raise Failure(f"{policy_file}: {error}", exit_code=WRONG) from error
+        raise Failure(f"{which}: {error}", exit_code=WRONG) from error
     if as_json:
         print(json.dumps(_as_json(found), ensure_ascii=False))
         return

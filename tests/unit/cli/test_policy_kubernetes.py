@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from cnnf.cli.main import app
@@ -58,6 +57,16 @@ def test_wrong_files_are_told_with_their_places(tmp_path: Path) -> None:
     assert f"{file}:8:22: `port` is 0" in told
 
 
-@pytest.mark.parametrize("command", ["import", "export"])
-def test_the_format_has_to_be_said(command: str, tmp_path: Path) -> None:
-    assert run(command, tmp_path / "x")[0] == 2
+def test_the_format_has_to_be_said(tmp_path: Path) -> None:
+    assert run("import", tmp_path / "x")[0] == 2
+
+
+def test_a_file_is_exported_in_the_one_form(tmp_path: Path) -> None:
+    ours = tmp_path / "policy.yaml"
+    ours.write_text("rules: {hosts: [{effect: alert, name: a}]}\napiVersion: cnnf/v1\n")
+    code, out, _ = run("export", ours)
+    assert code == 0
+    assert "    - {name: a, effect: alert}\n" in out
+    code, _, told = run("export", "--json", ours)
+    assert code != 0
+    assert "--format kubernetes" in told

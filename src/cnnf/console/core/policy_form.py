@@ -15,7 +15,6 @@ from cnnf.policy.moments import moment, moment_text
 from cnnf.policy.objects import LabelTest, NetworkObject, ObjectKind
 from cnnf.policy.rules import Effect, ListName, Policy, PortRange, Rule, RuleProtocol, port_range
 
-
 #: A label's tests in order, all of which have to hold: `in` and `not in` with texts, `exists` with
 #: true or false.
 LabelKey = Literal["in", "not in", "exists"]
