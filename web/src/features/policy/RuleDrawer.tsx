@@ -130,6 +130,7 @@ export function RuleDrawer({ initial, base: first, readOnly, intro, onClose, onS
               value={draft.ports}
               disabled={readOnly}
               splitChars={[",", " "]}
+              styles={{ inputField: { minWidth: 48 } }}
               error={problems.ports}
               onChange={(ports) =>
                 edit({ ports: ports.map((one) => String(parsePorts(one) ?? one)) })
