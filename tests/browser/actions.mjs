@@ -335,8 +335,3 @@ export const pressInDialog = async ({ page }, { name }) => {
 
 /** What went wrong in the page since the last call. */
 export const problems = async (world) => world.problems.splice(0);
-
-/** Presses what bears exactly this text. */
-export const clickText = async ({ page }, { text }) => {
-  await page.getByText(text, { exact: true }).first().click();
-};

@@ -166,7 +166,7 @@ export function ObjectDrawer({ object, usedBy, version, readOnly, onClose, onSav
           {failure !== null && (
             <Refusal error={failure} version={base} onReload={() => void reload()} />
           )}
-          {checked !== null && <Outcome outcome={checked} />}
+          {checked !== null && <Outcome outcome={checked} about={draft.name.trim()} />}
           <div className={classes.drawerFoot}>
             {readOnly ? (
               <Button variant="default" onClick={onClose}>

@@ -5,9 +5,19 @@ import { formatNumber, plural } from "../../radar/format";
 import classes from "./Policy.module.css";
 import { differenceText, isGrave } from "./words";
 
+interface Props {
+  outcome: PolicyChanged;
+  /** Only what was found about this rule or object is written out; of the others the number. */
+  about?: string;
+}
+
 /** What a change does, or would: the differences, what was found on the way, and notes. */
-export function Outcome({ outcome }: { outcome: PolicyChanged }) {
-  const { changes, more_changes, findings, more_findings, notes } = outcome;
+export function Outcome({ outcome, about }: Props) {
+  const { changes, more_changes, notes } = outcome;
+  const findings = outcome.findings.filter(
+    ({ name, because }) => about === undefined || name === about || because === about,
+  );
+  const more_findings = outcome.more_findings + outcome.findings.length - findings.length;
   return (
     <div className={classes.outcome} data-testid="outcome" role="status">
       <Title order={3}>
@@ -20,9 +30,13 @@ export function Outcome({ outcome }: { outcome: PolicyChanged }) {
           <span>{note}</span>
         </div>
       ))}
-      {findings.length > 0 && (
+      {findings.length + more_findings > 0 && (
         <>
-          <Title order={3}>To look at in the whole policy: {findings.length + more_findings}</Title>
+          <Title order={3}>
+            {about !== undefined && findings.length === 0
+              ? "Nothing was found about it"
+              : `To look at: ${formatNumber(findings.length + (about === undefined ? more_findings : 0))}`}
+          </Title>
           <div className={classes.differences}>
             {findings.map((one) => (
               <FindingLine
@@ -33,7 +47,10 @@ export function Outcome({ outcome }: { outcome: PolicyChanged }) {
             ))}
           </div>
           {more_findings > 0 && (
-            <div className={classes.dim}>and {formatNumber(more_findings)} more</div>
+            <div className={classes.dim}>
+              and {formatNumber(more_findings)} more
+              {about !== undefined && " elsewhere in the policy"}
+            </div>
           )}
         </>
       )}

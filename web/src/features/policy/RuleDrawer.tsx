@@ -198,7 +198,7 @@ export function RuleDrawer({ initial, base: first, readOnly, intro, onClose, onS
           {failure !== null && (
             <Refusal error={failure} version={base.version} onReload={() => void reload()} />
           )}
-          {checked !== null && <Outcome outcome={checked} />}
+          {checked !== null && <Outcome outcome={checked} about={draft.name.trim()} />}
           {!wrong && (
             <WhatIfPanel draft={() => withDraft(base, draft)} key={JSON.stringify(draft)} />
           )}
