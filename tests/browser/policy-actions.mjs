@@ -77,7 +77,7 @@ export const switchRule = async ({ page }, { name }) => {
 
 /** Chooses from a rule's or an object's menu. */
 export const fromMenu = async ({ page }, { name, item }) => {
-  await page.getByRole("button", { name: `Actions for ${name}` }).click();
+  await page.getByRole("button", { name: `Actions for ${name}`, exact: true }).click();
   await page.getByRole("menuitem", { name: item, exact: true }).click();
 };
 
@@ -148,7 +148,7 @@ export const chooseVersion = async ({ page }, { version }) => {
 };
 
 export const typePolicy = async ({ page }, { text }) => {
-  await page.getByLabel("Policy", { exact: true }).fill(text);
+  await page.getByRole("textbox", { name: "Policy" }).fill(text);
 };
 
 /** Presses a button and gives the text of the file that it saves. */

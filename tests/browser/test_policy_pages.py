@@ -431,7 +431,7 @@ def test_viewers_see_all_and_change_nothing(
         page.call("openRule", name="pay")
         assert "Your role can look" in page.call("dialogText")
         assert page.call("audit") == []
-        page.call("pressInDialog", name="Close")
+        page.call("press", keys=["Escape"])
         page.call("waitForNoDialog")
         show(console, page, "objects")
         page.call("waitForObject", name="office")

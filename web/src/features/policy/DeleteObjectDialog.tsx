@@ -76,7 +76,7 @@ export function DeleteObjectDialog({ listed, version, onClose }: Props) {
             Cancel
           </Button>
           <Button
-            color="red"
+            color="red.9"
             loading={change.isPending}
             disabled={preview.data === undefined}
             onClick={() => change.mutate({ ...wanted, reason })}

@@ -54,7 +54,7 @@ export function DeleteRuleDialog({ rule, version, onClose }: Props) {
             Cancel
           </Button>
           <Button
-            color="red"
+            color="red.9"
             loading={change.isPending}
             onClick={() =>
               change.mutate({

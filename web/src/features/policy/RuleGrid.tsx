@@ -34,15 +34,13 @@ interface Props {
   /** The rule to bring into sight. */
   marked: string | undefined;
   mayChange: boolean;
-  /** A change is under way; the next one waits for its version. */
-  busy: boolean;
   actions: RowActions;
   onMove: (from: number, to: number) => void;
 }
 
 /** The ordered rules of a list, of which only those in sight are drawn. */
 export function RuleGrid(props: Props) {
-  const { rules, matches, hits, findings, marked, mayChange, busy, actions, onMove } = props;
+  const { rules, matches, hits, findings, marked, mayChange, actions, onMove } = props;
   const now = useNow(5_000);
   const scroller = useRef<HTMLDivElement>(null);
   const [lifted, setLifted] = useState<Lifted | null>(null);
@@ -111,7 +109,7 @@ export function RuleGrid(props: Props) {
     const control = target?.dataset.control;
     if (name === undefined || control === undefined) return;
     const index = indexOf.get(name) ?? 0;
-    if (control === "handle" && reorderable && (!busy || lifted !== null)) {
+    if (control === "handle" && reorderable) {
       const outcome = press(event.key, lifted, { name, position: index, count: rows.length });
       if (outcome !== null) {
         event.preventDefault();
@@ -247,7 +245,6 @@ export function RuleGrid(props: Props) {
                   findings={findings.get(rule.name) ?? NO_FINDINGS}
                   mayChange={mayChange}
                   reorderable={reorderable}
-                  busy={busy}
                   tabbed={tabbed === rule.name}
                   marked={marked === rule.name}
                   lifted={lifted?.name === rule.name}

@@ -37,7 +37,6 @@ interface Props {
   findings: readonly Finding[];
   mayChange: boolean;
   reorderable: boolean;
-  busy: boolean;
   /** Only one row's controls are reached with Tab; the arrow keys go to the others'. */
   tabbed: boolean;
   marked: boolean;
@@ -54,7 +53,7 @@ export function RuleRow(props: Props) {
   const { rule, position, index, mayChange, reorderable, tabbed, actions, now, hits } = props;
   const enabled = rule.enabled ?? true;
   const tabIndex = tabbed ? 0 : -1;
-  const drag = useDraggable({ id: rule.name, disabled: !reorderable || props.busy });
+  const drag = useDraggable({ id: rule.name, disabled: !reorderable });
   const drop = useDroppable({ id: rule.name, disabled: !reorderable });
   const expired = rule.expires ? Date.parse(rule.expires) <= now : false;
   const about = [
@@ -106,7 +105,6 @@ export function RuleRow(props: Props) {
           <Switch
             size="xs"
             checked={enabled}
-            disabled={props.busy}
             aria-label={`${rule.name} enabled`}
             data-control="enabled"
             tabIndex={tabIndex}

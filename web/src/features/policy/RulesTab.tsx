@@ -2,7 +2,7 @@ import { Button, Center, Group, Loader, TextInput } from "@mantine/core";
 import { IconPlus, IconSearch, IconShieldPlus } from "@tabler/icons-react";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import type { Policy, Rule, RuleList } from "../../api/types";
 import { formatNumber, plural } from "../../radar/format";
 import { useChange } from "./change";
@@ -89,6 +89,22 @@ function Rules({ list, policy, mayChange }: Props) {
       replace: true,
     });
 
+  // One after the other: each is made of the version that the one before has made.
+  const last = useRef<Promise<unknown>>(Promise.resolve());
+  const send = (path: string, body: unknown) => {
+    last.current = last.current
+      .then(() => {
+        const version = queries.getQueryData(policyQuery.queryKey)?.version ?? policy.version;
+        return change.mutateAsync({ method: "POST", path, body, version });
+      })
+      .catch(() => queries.invalidateQueries({ queryKey: policyQuery.queryKey }));
+  };
+  const showAs = (shown: readonly Rule[]) =>
+    // Shown at once; if it is refused, the next answer puts it back.
+    queries.setQueryData(policyQuery.queryKey, {
+      ...policy,
+      rules: { ...policy.rules, [list]: shown },
+    });
   const move = (from: number, to: number) => {
     const body = moveBody(
       rules.map((rule) => rule.name),
@@ -96,15 +112,12 @@ function Rules({ list, policy, mayChange }: Props) {
       to,
     );
     if (body === null) return;
-    // Shown at once; if it is refused, the next answer puts it back.
-    queries.setQueryData(policyQuery.queryKey, {
-      ...policy,
-      rules: { ...policy.rules, [list]: moved(rules, from, to) },
-    });
-    change.mutate(
-      { method: "POST", path: "/policy/rules/move", body, version: policy.version },
-      { onError: () => void queries.invalidateQueries({ queryKey: policyQuery.queryKey }) },
-    );
+    showAs(moved(rules, from, to));
+    send("/policy/rules/move", body);
+  };
+  const toggle = ({ name, enabled = true }: Rule) => {
+    showAs(rules.map((rule) => (rule.name === name ? { ...rule, enabled: !enabled } : rule)));
+    send("/policy/rules/enable", { rules: [name], enabled: !enabled });
   };
   const position = (rule: Rule) => rules.findIndex((one) => one.name === rule.name);
 
@@ -188,17 +201,10 @@ function Rules({ list, policy, mayChange }: Props) {
             findings={found}
             marked={search.rule}
             mayChange={mayChange}
-            busy={change.isPending}
             onMove={move}
             actions={{
               open: (rule) => setEditing({ draft: draftOf(rule, list), base: policy }),
-              toggle: (rule) =>
-                change.mutate({
-                  method: "POST",
-                  path: "/policy/rules/enable",
-                  body: { rules: [rule.name], enabled: !(rule.enabled ?? true) },
-                  version: policy.version,
-                }),
+              toggle,
               remove: setRemoving,
               moveTo: (rule, where) => {
                 if (where === "ask") setMoving(position(rule));
