@@ -333,7 +333,7 @@ def test_a_file_is_previewed_before_it_is_in_force(
     show(console, page, "transfer")
     page.call("typePolicy", text="apiVersion: cnnf/v1\nrules:\n  containers:\n    - {name: x}\n")
     page.call("pressButton", name="Preview")
-    assert "line 4" in page.call("waitForMarked", id="refusal")
+    assert "policy:4:7: a rule without effect" in page.call("waitForMarked", id="refusal")
     assert all("400" in problem for problem in page.call("problems"))
     version = policy.head["version"]
     page.call(

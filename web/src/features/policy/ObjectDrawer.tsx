@@ -163,11 +163,13 @@ export function ObjectDrawer({ object, usedBy, version, readOnly, onClose, onSav
               onChange={(event) => setReason(event.currentTarget.value)}
             />
           )}
-          {failure !== null && (
-            <Refusal error={failure} version={base} onReload={() => void reload()} />
-          )}
-          {checked !== null && <Outcome outcome={checked} about={draft.name.trim()} />}
           <div className={classes.drawerFoot}>
+            <div className={classes.told}>
+              {failure !== null && (
+                <Refusal error={failure} version={base} onReload={() => void reload()} />
+              )}
+              {checked !== null && <Outcome outcome={checked} about={draft.name.trim()} />}
+            </div>
             {readOnly ? (
               <Button variant="default" onClick={onClose}>
                 Close

@@ -190,19 +190,21 @@ export function RuleDrawer({ initial, base: first, readOnly, intro, onClose, onS
               onChange={(event) => setReason(event.currentTarget.value)}
             />
           )}
-          {meanwhile !== "" && (
-            <Alert color="orange" variant="light" role="status">
-              {meanwhile}
-            </Alert>
-          )}
-          {failure !== null && (
-            <Refusal error={failure} version={base.version} onReload={() => void reload()} />
-          )}
-          {checked !== null && <Outcome outcome={checked} about={draft.name.trim()} />}
           {!wrong && (
             <WhatIfPanel draft={() => withDraft(base, draft)} key={JSON.stringify(draft)} />
           )}
           <div className={classes.drawerFoot}>
+            <div className={classes.told}>
+              {meanwhile !== "" && (
+                <Alert color="orange" variant="light" role="status">
+                  {meanwhile}
+                </Alert>
+              )}
+              {failure !== null && (
+                <Refusal error={failure} version={base.version} onReload={() => void reload()} />
+              )}
+              {checked !== null && <Outcome outcome={checked} about={draft.name.trim()} />}
+            </div>
             {readOnly ? (
               <Button variant="default" onClick={onClose}>
                 Close

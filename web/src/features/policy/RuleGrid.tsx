@@ -1,11 +1,14 @@
 import {
+  type CollisionDetection,
   closestCenter,
   DndContext,
   type DragEndEvent,
   type DragOverEvent,
   DragOverlay,
+  getClientRect,
   MeasuringStrategy,
   PointerSensor,
+  pointerWithin,
   useSensor,
   useSensors,
 } from "@dnd-kit/core";
@@ -16,6 +19,16 @@ import { useNow } from "../../components/useNow";
 import classes from "./RuleGrid.module.css";
 import { type RowActions, RuleRow } from "./RuleRow";
 import { announcement, type Lifted, moved, press } from "./reorder";
+
+/** The row under the pointer, else the nearest. */
+const under: CollisionDetection = (args) => {
+  const found = pointerWithin(args);
+  return found.length > 0 ? found : closestCenter(args);
+};
+/** Rows come and go while the list scrolls, and are where their own transform puts them. */
+const MEASURING = {
+  droppable: { strategy: MeasuringStrategy.Always, measure: getClientRect },
+};
 
 const ROW_HEIGHT = 45;
 /** A press that moves less is a click. */
@@ -148,8 +161,8 @@ export function RuleGrid(props: Props) {
   return (
     <DndContext
       sensors={sensors}
-      collisionDetection={closestCenter}
-      measuring={{ droppable: { strategy: MeasuringStrategy.Always } }}
+      collisionDetection={under}
+      measuring={MEASURING}
       accessibility={{
         announcements: {
           onDragStart: ({ active }) => `Rule ${active.id} lifted.`,
