@@ -338,11 +338,11 @@ def test_a_file_is_previewed_before_it_is_in_force(
     version = policy.head["version"]
     page.call(
         "typePolicy",
-        text="apiVersion: cnnf/v1\nrules:\n  containers:\n"
+        text="apiVersion: cnnf/v1\nnetworkObjects:\n"
+        "  - {name: frontend, type: image, values: ['shop/frontend:*']}\nrules:\n  containers:\n"
         "    - {name: pay, source: [frontend], ports: [1], effect: alert}\n",
     )
     page.call("pressButton", name="Preview")
-    # The file's rule names an object that only the policy in force has.
     outcome = page.call("waitForMarked", id="outcome")
     assert "rule for containers pay: " in outcome
     assert policy.head["version"] == version
