@@ -79,7 +79,8 @@ def test_health_needs_no_account_and_everything_else_does(console: RunningConsol
     with console.raw(token=False) as http:
         assert http.get("/healthz").json() == {"status": "ok"}
         for path in ("radar", "radar/stream", "settings", "defenders", "audit", "session",
-                     "radar/nodes/internet", "events", "events/stream",
+                     "radar/nodes/internet", "events", "events/stream", "policy", "policy/versions",
+                     "policy/objects", "policy/rules", "policy/hits", "policy/quarantine",
                      "openapi.json"):  # fmt: skip
             answer = http.get(f"/api/v1/{path}")
             assert answer.status_code == 401, path

@@ -65,3 +65,9 @@ def test_every_operation_documents_its_errors() -> None:
                     assert content.endswith("/ErrorBody"), (method, path, status)
             assert "422" not in operation["responses"], path
             assert operation.get("summary"), (method, path)
+
+
+def test_schemas_are_called_by_one_word() -> None:
+    """Two types of one name would get those of their modules, and the pages' types others."""
+    names = document()["components"]["schemas"]
+    assert [name for name in names if "_" in name or "." in name] == []

@@ -11,7 +11,7 @@ from cnnf.console.store import policies, rule_hits
 from cnnf.console.store.database import Database
 from cnnf.console.store.policies import Change, NewPolicy, StoredPolicy
 from cnnf.console.store.schema import policies as table
-from tests.contract.test_event_store import NOW
+from tests.contract.test_flow_store import NOW
 
 BY = Change(author="ann", reason="why", kind="replace")
 

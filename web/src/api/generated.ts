@@ -1019,7 +1019,7 @@ export interface components {
          * Change
          * @description What makes the next graph of the one before: upserts and removals.
          */
-        "cnnf.console.core.graph.Change": {
+        Change: {
             as_of: string;
             from: string;
             to: string;
@@ -1295,29 +1295,23 @@ export interface components {
             version: number;
             digest: string;
             preview: boolean;
-            changes: components["schemas"]["cnnf.policy.changes.Change"][];
+            changes: components["schemas"]["PolicyChange"][];
             more_changes: number;
             findings: components["schemas"]["FindingForm"][];
             more_findings: number;
             notes: string[];
         };
         /**
-         * Change
-         * @description One object or rule that is another. `list` is '' for an object.
-         *
-         *         `fields` are what a `changed` one differs in. `after` is the rule that comes before an added or
-         *         moved one now, '' for none. A rule that moved to the other list is `moved`, too; one that has
-         *         both moved and changed makes two changes.
+         * PolicyChange
+         * @description One object or rule that is another than before. `list` is '' for an object; `fields` are what
+         *         a `changed` one differs in; `after` is the rule before an added or moved one, '' for none.
          */
-        "cnnf.policy.changes.Change": {
+        PolicyChange: {
             /** @enum {unknown} */
             kind: "added" | "changed" | "moved" | "removed";
             name: string;
-            /** @default  */
-            list: ("containers" | "hosts") | "";
-            /** @default [] */
+            list: string;
             fields: string[];
-            /** @default  */
             after: string;
         };
         /**
@@ -1339,7 +1333,7 @@ export interface components {
         DiffForm: {
             old: number;
             new: number;
-            changes: components["schemas"]["cnnf.policy.changes.Change"][];
+            changes: components["schemas"]["PolicyChange"][];
             more_changes: number;
         };
         /**

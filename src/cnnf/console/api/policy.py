@@ -141,7 +141,10 @@ async def read_diff(
         found = changes(_policy(before), _policy(after))
         most = limits.POLICY_CHANGES_TOLD_MAX
         return DiffForm(
-            old=old, new=new, changes=list(found[:most]), more_changes=max(0, len(found) - most)
+            old=old,
+            new=new,
+            changes=[policy_form.change_form(one) for one in found[:most]],
+            more_changes=max(0, len(found) - most),
         )
 
     return json(await asyncio.to_thread(compare))

@@ -161,7 +161,7 @@ def answer(outcome: Outcome, *, preview: bool) -> Response:
         version=outcome.stored.version,
         digest=outcome.digest,
         preview=preview,
-        changes=list(outcome.changes[:most]),
+        changes=[policy_form.change_form(one) for one in outcome.changes[:most]],
         more_changes=max(0, len(outcome.changes) - most),
         findings=[policy_form.finding_form(one) for one in outcome.findings[:findings]],
         more_findings=max(0, len(outcome.findings) - findings),

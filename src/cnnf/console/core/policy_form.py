@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from cnnf.policy.analysis import Finding
-from cnnf.policy.changes import Change
+from cnnf.policy.changes import Change, ChangeKind
 from cnnf.policy.errors import InvalidValueError
 from cnnf.policy.moments import moment, moment_text
 from cnnf.policy.objects import LabelTest, NetworkObject, ObjectKind
@@ -60,6 +60,17 @@ class RulesForm(msgspec.Struct, frozen=True, kw_only=True):
     hosts: list[RuleForm]
 
 
+class PolicyChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One object or rule that is another than before. `list` is '' for an object; `fields` are what
+    a `changed` one differs in; `after` is the rule before an added or moved one, '' for none."""
+
+    kind: ChangeKind
+    name: str
+    list: str
+    fields: tuple[str, ...]
+    after: str
+
+
 class FindingForm(msgspec.Struct, frozen=True, kw_only=True):
     """Something to look at: of the kinds of `cnnf policy check`, or `never-hit`. `list` is '' for
     an object, `because` the rule or object that causes it."""
@@ -101,7 +112,7 @@ class ChangedForm(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     digest: str
     preview: bool
-    changes: list[Change]
+    changes: list[PolicyChange]
     more_changes: int
     findings: list[FindingForm]
     more_findings: int
@@ -113,7 +124,7 @@ class DiffForm(msgspec.Struct, frozen=True, kw_only=True):
 
     old: int
     new: int
-    changes: list[Change]
+    changes: list[PolicyChange]
     more_changes: int
 
 
@@ -151,6 +162,13 @@ class ListedRuleForm(msgspec.Struct, frozen=True, kw_only=True):
     rule: RuleForm
     list: ListName
     position: int
+
+
+def change_form(one: Change) -> PolicyChange:
+    """The change as it is answered."""
+    return PolicyChange(
+        kind=one.kind, name=one.name, list=one.list, fields=one.fields, after=one.after
+    )
 
 
 def finding_form(one: Finding) -> FindingForm:

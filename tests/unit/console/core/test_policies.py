@@ -20,6 +20,7 @@ from cnnf.console.errors import Conflict, Refused
 from cnnf.defender.options import DEFAULT_FAILSAFE
 from cnnf.policy.compiled import compile_policy
 from cnnf.policy.endpoints import Candidate, Identity
+from cnnf.policy.errors import InvalidValueError
 from cnnf.policy.evaluation import evaluate
 from cnnf.policy.export import write_policy
 from cnnf.policy.form import parse_policy
@@ -261,3 +262,52 @@ def test_a_defender_that_could_not_reach_its_console_is_named() -> None:
     lockout.check_console(shut, [], [here], 8084)
     open_ = compile_policy(hosts(destination=("hosts",), ports=((8000, 8080),)))
     lockout.check_console(open_, [away], [here], 8084)
+
+
+#: What a client may send: words of policies, and anything else.
+WORDS = st.one_of(
+    st.sampled_from(
+        ["a", "-a", "*", "no", "1", "1.5", "~", "a: b", "a #b", "10.0.0.0/8", "2020-01-01"]
+    ),
+    st.text(min_size=1, max_size=12),
+)
+OBJECTS = st.builds(
+    ObjectForm,
+    name=WORDS,
+    type=st.sampled_from(["dns", "image", "service", "host", "subnet"]),
+    values=st.lists(WORDS, min_size=1, max_size=3),
+    namespaces=st.lists(WORDS, max_size=2),
+    labels=st.dictionaries(
+        WORDS,
+        WORDS | st.fixed_dictionaries({}, optional={"in": st.lists(WORDS, max_size=2),
+                                                    "not in": st.lists(WORDS, max_size=2),
+                                                    "exists": st.booleans()}),
+        max_size=2,
+    ),
+)  # fmt: skip
+RULES = st.builds(
+    RuleForm,
+    name=WORDS,
+    effect=st.sampled_from(["allow", "alert", "prevent"]),
+    ports=st.lists(st.integers(-1, 70_000) | WORDS, max_size=2),
+    owner=st.just("") | WORDS,
+    note=st.just("") | st.text(max_size=30),
+    expires=st.sampled_from(["", "2030-01-01", "2030-01-01T10:00:00+02:00", "soon"]),
+)
+
+
+@given(OBJECTS, RULES)
+def test_what_is_taken_can_be_read_again(one: ObjectForm, rule: RuleForm) -> None:
+    """A version that is stored is read at the next start, and by every Defender."""
+    try:
+        policy = policies.put_object(Policy(), one.name, read_object(one), carry=False)
+        compile_policy(policy)
+    except (InvalidValueError, Refused):
+        policy = Policy()
+    try:
+        fuller = policies.add_rule(policy, "containers", read_rule(rule))
+        compile_policy(fuller)
+        policy = fuller
+    except (InvalidValueError, Refused):
+        pass
+    assert parse_policy(write_policy(policy), subject="") == policy
