@@ -10,12 +10,14 @@ from bench.directory import BENCHMARK as DIRECTORY
 from bench.errors import BenchError
 from bench.idle import BENCHMARK as IDLE
 from bench.peers import BENCHMARK as PEERS
+from bench.policy_engine import BENCHMARK as POLICY
 from bench.switching import BENCHMARK as SWITCH
+from bench.what_if import BENCHMARK as WHAT_IF
 
 
 def benchmarks() -> tuple[Benchmark, ...]:
     """All of them, in the order in which they run."""
-    return (CONNECTIONS, DECISION, SWITCH, IDLE, ATTRIBUTION, DIRECTORY, PEERS)
+    return (CONNECTIONS, DECISION, SWITCH, IDLE, ATTRIBUTION, DIRECTORY, PEERS, POLICY, WHAT_IF)
 
 
 def chosen(known: Sequence[Benchmark], names: Sequence[str]) -> list[tuple[Benchmark, list[str]]]:

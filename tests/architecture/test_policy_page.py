@@ -34,8 +34,10 @@ LIMITS = [
 ]
 #: Limits of the programs' memory, not of what a person writes.
 INSIDE = {
+    "DECISIONS_CACHED_MAX",
     "IDENTITIES_CACHED_MAX",
     "IDENTITY_SET_BYTES_MAX",
+    "JUDGING_CACHED_MAX",
     "NAMES_MAX",
     "CANDIDATES_MAX",
     "ANALYSIS_STRETCHES_MAX",

@@ -26,6 +26,7 @@ ALLOWED = {
     "errno": "the kernel's numbers by name",
     "functools": "functions of functions",
     "hashlib": "a digest of bytes is the same everywhere",
+    "heapq": "the largest of many",
     "ipaddress": "addresses as values",
     "itertools": "iteration over values",
     "math": "numbers",

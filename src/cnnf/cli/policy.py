@@ -10,6 +10,7 @@ from cnnf.cli import (
     policy_judging,
     policy_kubernetes,
     policy_quarantine,
+    policy_whatif,
 )
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app.command("diff")(policy_comparing.diff)
 app.command("format")(policy_comparing.canonical)
 app.command("import")(policy_kubernetes.import_)
 app.command("export")(policy_kubernetes.export)
+app.command("what-if")(policy_whatif.what_if)
 app.command("apply")(policy_console.apply)
 app.command("show")(policy_console.show)
 app.command("history")(policy_console.history)

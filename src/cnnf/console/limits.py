@@ -78,6 +78,25 @@ EVENTS_EVERY_S_MIN = 0.5
 WINDOW_MIN_MS = 5 * MINUTE_MS
 WINDOW_MAX_MS = 31 * DAY_MS
 
+#: Drafts of a policy judged at once against recorded flows: one takes a core. Another is answered
+#: with 429.
+WHAT_IF_MAX = 1
+#: Seconds that it may take: a million rows of history take less than 5. It is refused then, with
+#: the advice to choose a shorter window.
+WHAT_IF_S_MAX = 60.0
+#: Seconds between two looks whether who asked is still there.
+WHAT_IF_LOOK_S = 0.25
+#: Flows between two looks whether to go on (~10 ms).
+WHAT_IF_CHECK_FLOWS = 4_096
+#: Sets of rules by side and port that are kept meanwhile, at 2 x 2.5 kB each at most: 80 MB for the
+#: largest policies. All go at once beyond, and are made again in 5 us each.
+WHAT_IF_SETS_MAX = 16_384
+#: Flows and rules of each kind that an answer lists, and instances or addresses that it names of an
+#: end: 6 kinds of 100 flows are some 400 kB. The others are counted.
+WHAT_IF_FLOWS_MAX = 100
+WHAT_IF_RULES_MAX = 50
+WHAT_IF_EXAMPLES_MAX = 3
+
 #: Live streams of Radar, and different views among them. One more is answered with 503.
 RADAR_STREAMS_MAX = 200
 RADAR_FEEDS_MAX = 32

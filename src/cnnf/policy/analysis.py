@@ -212,7 +212,7 @@ def _selects_nothing(one: NetworkObject) -> bool:
 def _unmatched(compiled: Compiled, known: Sequence[Candidate]) -> Iterator[Finding]:
     objects, used = compiled.policy.objects, _used(compiled)
     selectors = Selectors(objects)
-    met: set[int] = set()
+    met = 0
     for one in known:
         if one.identity is not None:
             packed = b"" if one.address is None else pack(one.address)
@@ -223,7 +223,7 @@ def _unmatched(compiled: Compiled, known: Sequence[Candidate]) -> Iterator[Findi
         if thing.kind == "subnet":
             there = bool(next(addresses.within(ranges_of(thing.values)), None))
         else:
-            there = number in met
+            there = bool(met >> number & 1)
         if not there and not _selects_nothing(thing):
             yield Finding(
                 kind="unmatched-object",

@@ -20,7 +20,7 @@ from cnnf.policy.endpoints import Identity
 from cnnf.policy.objects import BUILT_IN, INTERNET, NetworkObject, ObjectKind
 from cnnf.policy.rules import PORT_MAX, Effect, ListName, Policy, PortRange, Rule
 from cnnf.policy.rulesets import NOTHING, Selected, divide
-from cnnf.policy.selectors import Selectors
+from cnnf.policy.selectors import Selectors, numbers
 from cnnf.policy.subnets import ADDRESS_MAX, VERSIONS, Ranges, Version, internet, pack, ranges_of
 
 #: Numbers of the protocols in the IP header (IANA), and their names in rules.
@@ -81,13 +81,27 @@ class Compiled:
         self._ports = _divided_ports(self.rules)
         self.digest = _digest(listed, self._objects)
         self._by_identity: OrderedDict[tuple[Identity, bytes], Selected] = OrderedDict()
-        self._by_objects: dict[frozenset[int], Selected] = {}
+        self._by_objects: dict[int, Selected] = {}
         self._set_bytes = 0
+        self._judging: dict[tuple[bool, int, int], int] = {}
 
     def list_rules(self, container: bool) -> int:
         """The rules of the list that judges."""
         containers = (1 << self.container_rules) - 1
         return containers if container else ((1 << len(self.rules)) - 1) ^ containers
+
+    def judging(self, container: bool, protocol: int, port: int) -> int:
+        """The rules of the list that judges that speak a protocol (6, 17) and include a port."""
+        starts, rules = self._ports
+        stretch = bisect_right(starts, port) - 1
+        key = container, protocol, stretch
+        found = self._judging.get(key)
+        if found is None:
+            if len(self._judging) >= limits.JUDGING_CACHED_MAX:
+                self._judging.clear()
+            found = self.list_rules(container) & self.protocols[protocol] & rules[stretch]
+            self._judging[key] = found
+        return found
 
     def selected(self, identity: Identity, address: bytes = b"") -> Selected:
         """What the image, service and host objects select; not `anyone`, not what subnets do.
@@ -103,6 +117,10 @@ class Compiled:
                 self._by_identity.popitem(last=False)
             self._by_identity[key] = found
         return found
+
+    def selected_anywhere(self, identity: Identity) -> Selected:
+        """What objects would select it if it were met at the right addresses."""
+        return self._together(self._selectors.of_identity_anywhere(identity))
 
     def by_identity(self) -> Selected:
         """Every rule that an image, service or host object may select for somebody."""
@@ -139,11 +157,11 @@ class Compiled:
         starts, rules = self._ports
         return rules[bisect_right(starts, port) - 1]
 
-    def _together(self, objects: frozenset[int]) -> Selected:
+    def _together(self, objects: int) -> Selected:
         found = self._by_objects.get(objects)
         if found is None:
             found = NOTHING
-            for number in objects:
+            for number in numbers(objects):
                 found |= self._carried[number]
             self._set_bytes += (found.source.bit_length() + found.destination.bit_length()) // 8
             if self._set_bytes > limits.IDENTITY_SET_BYTES_MAX:

@@ -33,7 +33,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     labels: tuple[tuple[str, str], ...] = ()
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """One of those that a side may be. All three may be missing: then nothing is known of it.
 
     `address` is an address or its 4 or 16 bytes; `names` are the DNS names it was found by.

@@ -4,7 +4,7 @@ The same function answers for a recorded flow, for `policy test` and for the Con
 Defender's tables give the same answer by the same sets (`rulesets.decide`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -14,7 +14,7 @@ from cnnf.policy.endpoints import Candidate
 from cnnf.policy.errors import InvalidValueError
 from cnnf.policy.limits import CANDIDATES_MAX
 from cnnf.policy.rules import EFFECTS, PORT_MAX, Effect
-from cnnf.policy.rulesets import Selected, decide
+from cnnf.policy.rulesets import Selected, first_match
 from cnnf.policy.subnets import address_text, pack
 
 Protocol = Literal["tcp", "udp"]
@@ -27,7 +27,7 @@ _DOES: dict[Effect, str] = {"allow": "allows", "alert": "alerts on", "prevent": 
 UNKNOWN = Candidate()
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What holds and why. `cause` is `rule:<name>` or `default`, `reason` one sentence.
 
     `rule_index` is the rule's number, -1 for the default. `unanimous` says that every pair of
@@ -58,20 +58,20 @@ def evaluate(
     """
     sources, destinations = sources or (UNKNOWN,), destinations or (UNKNOWN,)
     _check(sources, destinations, port, protocol)
-    container = any(
-        one.identity is not None and one.identity.kind == "container"
-        for one in (*sources, *destinations)
-    )
-    rules = (
-        compiled.list_rules(container) & compiled.protocols[PROTOCOL_NUMBERS[protocol]]
-    ) & compiled.by_port(port)
-    from_sets = {rules & selected_by(compiled, one).source for one in sources}
-    to_sets = {rules & selected_by(compiled, one).destination for one in destinations}
-    found = {decide(one, other, rules, rules, rules) for one in from_sets for other in to_sets}
-    effects = {at: compiled.rules[at].effect if at >= 0 else EFFECTS[0] for at in found}
-    effect = min(effects.values(), key=STRICTNESS.__getitem__)
-    deciding = min((at for at in found if at >= 0 and effects[at] == effect), default=-1)
-    unanimous = len(set(effects.values())) == 1
+    container = any(map(_is_container, sources)) or any(map(_is_container, destinations))
+    rules = compiled.judging(container, PROTOCOL_NUMBERS[protocol], port)
+    if len(sources) == len(destinations) == 1:
+        both = _side(compiled, sources[0], 0) & _side(compiled, destinations[0], 1)
+        deciding, unanimous = first_match(rules & both), True
+        effect = compiled.rules[deciding].effect if deciding >= 0 else EFFECTS[0]
+    else:
+        from_sets = {rules & _side(compiled, one, 0) for one in sources}
+        to_sets = {rules & _side(compiled, one, 1) for one in destinations}
+        found = {first_match(one & other) for one in from_sets for other in to_sets}
+        effects = {at: compiled.rules[at].effect if at >= 0 else EFFECTS[0] for at in found}
+        effect = min(effects.values(), key=STRICTNESS.__getitem__)
+        deciding = min((at for at in found if at >= 0 and effects[at] == effect), default=-1)
+        unanimous = len(set(effects.values())) == 1
     return Decision(
         effect=effect,
         cause=f"rule:{compiled.rules[deciding].name}" if deciding >= 0 else "default",
@@ -89,15 +89,24 @@ def evaluate(
 
 def selected_by(compiled: Compiled, candidate: Candidate) -> Selected:
     """The rules whose sides a candidate is on, by all that is known of it."""
-    found = compiled.anyone
-    packed = b"" if candidate.address is None else pack(candidate.address)
-    if candidate.identity is not None:
-        found |= compiled.selected(candidate.identity, packed)
+    return Selected(_side(compiled, candidate, 0), _side(compiled, candidate, 1))
+
+
+def _side(compiled: Compiled, one: Candidate, side: Literal[0, 1]) -> int:
+    """The rules whose source (0) or destination (1) a candidate is."""
+    found = compiled.anyone[side]
+    packed = b"" if one.address is None else pack(one.address)
+    if one.identity is not None:
+        found |= compiled.selected(one.identity, packed)[side]
     if packed:
-        found |= compiled.by_address(packed)
-    if candidate.names:
-        found |= compiled.selected_names(candidate.names)
+        found |= compiled.by_address(packed)[side]
+    if one.names:
+        found |= compiled.selected_names(one.names)[side]
     return found
+
+
+def _is_container(one: Candidate) -> bool:
+    return one.identity is not None and one.identity.kind == "container"
 
 
 def _check(
@@ -126,7 +135,9 @@ def _reason(compiled: Compiled, deciding: int, unanimous: bool, what: str) -> st
     )
 
 
-def _who(candidates: Iterable[Candidate]) -> str:
+def _who(candidates: Sequence[Candidate]) -> str:
+    if len(candidates) == 1:
+        return called(candidates[0])
     first, *others = dict.fromkeys(map(called, candidates))
     return f"{first} (or {len(others)} more)" if others else first
 

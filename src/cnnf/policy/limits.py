@@ -66,6 +66,14 @@ IDENTITIES_CACHED_MAX = 65_536
 #: at once beyond, and are worked out again at about 10 us each.
 IDENTITY_SET_BYTES_MAX = 64 * 1024 * 1024
 
+#: Sets kept of the rules that judge on a stretch of ports: 2.5 kB each at most. All go at once
+#: beyond, and are made again in 2 us each.
+JUDGING_CACHED_MAX = 4_096
+
+#: Decisions that are kept for pairs that come again, at 1 kB each. All go at once beyond, and
+#: are worked out again at about 10 us each.
+DECISIONS_CACHED_MAX = 65_536
+
 #: DNS names that one candidate is looked up by; the others are not looked at.
 NAMES_MAX = 64
 

@@ -92,3 +92,30 @@ def test_explanations_are_those_of_the_decision(
         active = rule.enabled and not rule.expired(now_ms)
         matches = applies(rule, objects, source, destination, port, protocol)
         assert looked.matched is (active and where == judging and matches)
+
+
+NARROWED = """\
+apiVersion: cnnf/v1
+networkObjects:
+  - {name: pods, type: image, values: [shop/web], addresses: [10.1.0.0/16]}
+  - {name: nets, type: subnet, values: [10.2.0.0/16]}
+rules:
+  containers:
+    - {name: from, source: [pods], effect: alert}
+    - {name: to, destination: [pods], effect: alert}
+    - {name: either, source: [pods, nets], effect: prevent}
+"""
+
+
+def test_an_image_at_other_addresses_is_told_from_another_image() -> None:
+    flow = "- {source: {image: shop/IMAGE, ip: ADDRESS}, destination: {ip: 10.9.9.9}, port: 80}"
+
+    def why(image: str, address: str) -> list[tuple[str, ...]]:
+        text = flow.replace("IMAGE", image).replace("ADDRESS", address)
+        return [one.mismatches for one in explained(NARROWED, text).rules]
+
+    elsewhere: tuple[str, ...] = ("source addresses",)
+    assert why("web", "10.9.0.1") == [elsewhere, ("destination",), elsewhere]
+    assert why("db", "10.9.0.1") == [("source",), ("destination",), ("source",)]
+    assert why("web", "10.1.0.1") == [(), ("destination",), ()]
+    assert why("web", "10.2.0.1") == [elsewhere, ("destination",), ()]

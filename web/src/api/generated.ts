@@ -364,6 +364,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/policy/what-if": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a draft would change
+         * @description Judge a draft against the recorded flows of a window: what would be decided otherwise than
+         *     by the policy in force, and otherwise than it was; by which rule, how often, for whom.
+         */
+        post: operations["judge_draft_api_v1_policy_what_if_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/policy": {
         parameters: {
             query?: never;
@@ -1460,6 +1481,111 @@ export interface components {
             host: string;
             /** @default  */
             instance: string;
+        };
+        /**
+         * WhatIf
+         * @description A draft judged against the recorded flows of a window.
+         *
+         *         `policy` compares with what the policy in force (`version`) says of the same flows, `recorded`
+         *         with what was decided when they happened. `unjudged` are flows of which the port or who was
+         *         there is not kept.
+         */
+        WhatIf: {
+            from: string;
+            to: string;
+            /** @enum {unknown} */
+            resolution: "day" | "hour" | "minute";
+            version: number;
+            judged: components["schemas"]["Count"];
+            unjudged: components["schemas"]["Count"];
+            policy: components["schemas"]["Comparison"];
+            recorded: components["schemas"]["Comparison"];
+        };
+        /**
+         * Count
+         * @description Flows, and connections on them.
+         */
+        Count: {
+            flows: number;
+            connections: number;
+        };
+        /**
+         * Comparison
+         * @description What would newly be prevented, alerted on and allowed.
+         */
+        Comparison: {
+            prevented: components["schemas"]["Newly"];
+            alerted: components["schemas"]["Newly"];
+            allowed: components["schemas"]["Newly"];
+        };
+        /**
+         * Newly
+         * @description What would get one effect and had another: in all, by rule, and the flows with the most
+         *         connections; `more` and `more_rules` are not listed. `certain` are the flows and connections of
+         *         which it is certain, the others are possible.
+         */
+        Newly: {
+            flows: number;
+            connections: number;
+            certain: components["schemas"]["Count"];
+            rules: components["schemas"]["RuleCount"][];
+            more_rules: number;
+            listed: components["schemas"]["WhatIfFlow"][];
+            more: number;
+        };
+        /**
+         * RuleCount
+         * @description What one rule of the draft, or its default, does newly.
+         */
+        RuleCount: {
+            cause: string;
+            flows: number;
+            connections: number;
+        };
+        /**
+         * WhatIfFlow
+         * @description One flow that would be decided otherwise.
+         *
+         *         `certain`: it holds for everybody that the ends can have been; otherwise it is not told which of
+         *         the connections it is about, and `connections` is how many it may be at most.
+         */
+        WhatIfFlow: {
+            source: components["schemas"]["WhatIfEnd"];
+            destination: components["schemas"]["WhatIfEnd"];
+            port: number;
+            protocol: string;
+            connections: number;
+            certain: boolean;
+            /** @enum {unknown} */
+            effect: "alert" | "allow" | "prevent";
+            cause: string;
+            reason: string;
+            before: components["schemas"]["Decided"];
+            first_seen: string;
+            last_seen: string;
+        };
+        /**
+         * WhatIfEnd
+         * @description A side of a flow: the node of the graph, and whom of it the change is about: some of them in
+         *         `examples`, the others counted.
+         */
+        WhatIfEnd: {
+            id: string;
+            kind: string;
+            name: string;
+            cluster: string;
+            namespace: string;
+            examples: string[];
+            more: number;
+        };
+        /**
+         * Decided
+         * @description An effect and what decided it: `rule:<name>`, `default`, or empty where nothing did.
+         */
+        Decided: {
+            /** @enum {unknown} */
+            effect: "alert" | "allow" | "prevent";
+            cause: string;
         };
     };
     responses: never;
@@ -3454,6 +3580,111 @@ export interface operations {
             };
             /** @description The request was right for a state that is no longer there. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    judge_draft_api_v1_policy_what_if_post: {
+        parameters: {
+            query?: {
+                /** @description How far back: `5m` to `31d`. */
+                window?: string;
+                /** @description RFC 3339; `from` and `to` go before `window`. */
+                from?: string | null;
+                /** @description RFC 3339; `from` and `to` go before `window`. */
+                to?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The draft: a whole policy in its YAML form, or the same as JSON. */
+        requestBody: {
+            content: {
+                "application/yaml": string;
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description What would newly be prevented, alerted on and allowed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhatIf"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is not JSON. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says how long to wait. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

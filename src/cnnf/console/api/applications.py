@@ -25,6 +25,7 @@ from cnnf.console.api import (
     renewal,
     session,
     settings,
+    whatif,
 )
 from cnnf.console.api.guard import Bounds, Guard
 from cnnf.console.api.services import Services
@@ -41,7 +42,7 @@ def describe() -> FastAPI:
     app = FastAPI(title="cnnf Console", openapi_url=None, docs_url=None, redoc_url=None)
     errors.install(app)
     # What is under /policy with names of its own comes before whole policies.
-    policies = (policy_objects, policy_rules, quarantine, policy)
+    policies = (policy_objects, policy_rules, quarantine, whatif, policy)
     for module in (session, radar, events, settings, *policies, defenders, audit):
         app.include_router(module.router, prefix=API)
     document = APIRouter(include_in_schema=False)
@@ -52,7 +53,7 @@ def describe() -> FastAPI:
 
     app.include_router(document)
     app.include_router(pages.router)
-    documents.install(app, radar.KINDS + events.KINDS + policy_answers.KINDS)
+    documents.install(app, radar.KINDS + events.KINDS + policy_answers.KINDS + whatif.KINDS)
     return app
 
 
@@ -64,7 +65,7 @@ def pages_and_api(services: Services) -> ASGIApp:
     return Guard(
         app,
         Bounds(body_bytes_max=limits.API_BODY_BYTES_MAX, media_types=(JSON,)),
-        large={f"{API}/policy": whole},
+        large={f"{API}/policy": whole, f"{API}{whatif.PATH}": whole},
     )
 
 

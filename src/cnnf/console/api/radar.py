@@ -72,7 +72,8 @@ async def compute(use: Services, view: View, window: Window, *, everything: bool
     return graph(observed, frame, everything=everything)
 
 
-def _window(length: str, start: str | None, end: str | None) -> Window:
+def window_of(length: str, start: str | None, end: str | None) -> Window:
+    """The window that a query asks for. Raises Refused."""
     now = now_ms()
     if start is None:
         if end is not None:
@@ -95,7 +96,7 @@ async def read_graph(
     ] = False,
 ) -> Response:
     """All that was seen in the window, between named things, with everything that runs now."""
-    return json(await compute(use, view, _window(window, start, end), everything=everything))
+    return json(await compute(use, view, window_of(window, start, end), everything=everything))
 
 
 @router.get(
@@ -134,7 +135,7 @@ async def read_node(
     end: Annotated[TimeQuery, Query(alias="to")] = None,
 ) -> Response:
     """Instances, edges either way with ports and counts, processes and peers' addresses."""
-    record = await use.flows.node(node, _window(window, start, end))
+    record = await use.flows.node(node, window_of(window, start, end))
     if record is None:
         raise Refused(f"there is no node {node}", code="not-found", where="path.node")
     return json(detail(record, view))
@@ -153,7 +154,7 @@ async def read_history(
     end: Annotated[TimeQuery, Query(alias="to")] = None,
 ) -> Response:
     """Counts of all ports from one node to another, by minute, hour or day as the window asks."""
-    span = _window(window, start, end)
+    span = window_of(window, start, end)
     buckets = await use.flows.edge_history(source, target, span)
     return json(
         History(

@@ -95,3 +95,5 @@ class Services:
         self.attempts = Attempts()
         #: One password at a time: each takes 64 MiB and a core.
         self.hashing = asyncio.Semaphore(1)
+        #: Drafts of a policy that are judged against history now.
+        self.judging = asyncio.Semaphore(limits.WHAT_IF_MAX)

@@ -4,15 +4,19 @@
 `tests/contract/test_flow_store.py`.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from cnnf.console.core.directory import Directory
 from cnnf.console.core.events import Cursor, Event, EventFilter
 from cnnf.console.core.observed import Bucket, Mark, NodeRecord, Observed
+from cnnf.console.core.recorded import Recorded
 from cnnf.console.core.windows import Resolution, Window
 from cnnf.protocol.messages import Batch
+
+T = TypeVar("T")
 
 
 class Appended(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +52,15 @@ class FlowStore(Protocol):
 
     async def edge_history(self, source: str, target: str, window: Window) -> list[Bucket]:
         """The counts of all ports between two nodes, by the window's buckets, oldest first."""
+
+    async def recorded(
+        self, window: Window, work: Callable[[Recorded], T], check: Callable[[], None]
+    ) -> T:
+        """What `work` makes of the flows of a window; it runs beside the event loop, over one
+        consistent state.
+
+        `check` is called every few milliseconds while the store reads; what it raises ends all.
+        """
 
     async def events(self, wanted: EventFilter, count: int, after: Cursor | None) -> list[Event]:
         """The events last seen latest, at most `count`, of those behind the cursor."""

@@ -5,7 +5,8 @@ batch, in its transaction, so none can be ahead of another.
 """
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -23,12 +24,15 @@ from cnnf.console.core.observed import (
     ProcessRecord,
     Running,
 )
+from cnnf.console.core.recorded import Recorded
 from cnnf.console.core.windows import BUCKET_MS, Resolution, Window
-from cnnf.console.store import sqlite_directory, sqlite_events
+from cnnf.console.store import sqlite_directory, sqlite_events, sqlite_recorded
 from cnnf.console.store.database import Database
 from cnnf.console.store.flows import Appended
 from cnnf.console.store.sqlite_append import append, settle
 from cnnf.protocol.messages import Batch
+
+T = TypeVar("T")
 
 TABLES: dict[Resolution, str] = {"minute": "minutes", "hour": "hours", "day": "days"}
 FINER: dict[Resolution, Resolution] = {"hour": "minute", "day": "hour"}
@@ -113,6 +117,15 @@ class SqliteFlowStore:
     async def edge_history(self, source: str, target: str, window: Window) -> list[Bucket]:
         """See `FlowStore.edge_history`."""
         return await self._database.read(lambda c: _history(_sql(c), source, target, window))
+
+    async def recorded(
+        self, window: Window, work: Callable[[Recorded], T], check: Callable[[], None]
+    ) -> T:
+        """See `FlowStore.recorded`."""
+        table = TABLES[window.resolution]
+        return await self._database.read(
+            lambda c: sqlite_recorded.recorded(_sql(c), table, window, work, check)
+        )
 
     async def events(self, wanted: EventFilter, count: int, after: Cursor | None) -> list[Event]:
         """See `FlowStore.events`."""

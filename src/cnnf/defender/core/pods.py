@@ -6,11 +6,13 @@ kind and name, `deployment/frontend`; '' where it can't be told for certain.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from cnnf.defender.core.containers import clean_labels, clean_text
+from cnnf.policy.endpoints import port_label
+from cnnf.protocol.limits import LABELS_MAX
 from cnnf.protocol.messages import Protocol
 
 #: What a kubelet writes on sandboxes and containers (`pkg/kubelet/types/labels.go`).
@@ -105,11 +107,28 @@ def workload_by_labels(pod: str, labels: Mapping[str, str]) -> str:
     return ""
 
 
-def pod_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """The labels that people gave, without what the kubelet adds for itself; cleaned and cut."""
-    return clean_labels(
-        {key: value for key, value in labels.items() if not key.startswith("io.kubernetes.")}
-    )
+class NamedPort(msgspec.Struct, frozen=True, kw_only=True):
+    """A port of a container that has a name, as its pod says."""
+
+    name: str
+    port: int
+    protocol: Protocol = "tcp"
+
+
+def pod_labels(labels: Mapping[str, str], ports: Iterable[NamedPort] = ()) -> dict[str, str]:
+    """The labels that people gave, without what the kubelet adds for itself, cleaned and cut; and
+    one for each named port (`policy.endpoints.port_label`), by which rules mean it.
+
+    Of a name that several ports have, the first counts, as in Kubernetes. Named ports come before
+    labels where there are too many: what is narrowed by one has to be found.
+    """
+    named: dict[str, str] = {}
+    for one in ports:
+        named.setdefault(port_label(clean_text(one.name, 63), one.protocol), str(one.port))
+    named = dict(list(named.items())[:LABELS_MAX])
+    own = {key: value for key, value in labels.items() if not key.startswith("io.kubernetes.")}
+    kept = list(clean_labels(own).items())[: LABELS_MAX - len(named)]
+    return dict(kept) | named
 
 
 def cluster_by_kubeadm(configuration: str) -> str:

@@ -4,10 +4,12 @@ Values in, values out. Whatever the API says is checked here: wrong types raise 
 cleaned, lists are cut. Fields are those of the core v1, apps v1 and batch v1 groups.
 """
 
+from itertools import islice
+
 import msgspec
 
 from cnnf.defender.core.containers import Pod, clean_text
-from cnnf.defender.core.pods import OwnerReference, VirtualPlace, pod_labels
+from cnnf.defender.core.pods import NamedPort, OwnerReference, VirtualPlace, pod_labels
 from cnnf.defender.discovery import limits
 from cnnf.defender.discovery.answers import decode
 from cnnf.policy.addresses import parse_address
@@ -47,8 +49,21 @@ class Described(_Struct):
     metadata: Meta
 
 
+class _ContainerPort(_Struct):
+    name: str = ""
+    container_port: int = 0
+    protocol: str = "TCP"
+
+
+class _PodContainer(_Struct):
+    ports: list[_ContainerPort] | None = None
+    restart_policy: str = ""
+
+
 class _PodSpec(_Struct):
     host_network: bool = False
+    containers: list[_PodContainer] | None = None
+    init_containers: list[_PodContainer] | None = None
 
 
 class _PodIp(_Struct):
@@ -143,7 +158,7 @@ def pod_from(answer: PodObject, workload: str, cluster: str) -> Pod:
         name=clean_text(answer.metadata.name),
         cluster=cluster,
         workload=workload,
-        labels=pod_labels(answer.metadata.labels or {}),
+        labels=pod_labels(answer.metadata.labels or {}, _named_ports(answer.spec)),
         addresses=addresses,
         host_network=answer.spec.host_network,
         containers=tuple(one for one in ids if 0 < len(one) <= 64)[: limits.ATTACHMENTS_MAX],
@@ -202,6 +217,19 @@ def configuration_from(body: bytes) -> str:
     """kubeadm's `ClusterConfiguration` out of its ConfigMap; '' where it has none."""
     answer: _ConfigMap = decode(body, _ConfigMap, "kubeadm-config")
     return (answer.data or {}).get("ClusterConfiguration", "")
+
+
+def _named_ports(spec: _PodSpec) -> list[NamedPort]:
+    """The ports that have names, of all containers that stay: those that begin before the others
+    and don't end are the last, as in Kubernetes' own search."""
+    stay = [one for one in spec.init_containers or () if one.restart_policy == "Always"]
+    listed = (port for one in (*(spec.containers or ()), *stay) for port in one.ports or ())
+    found = []
+    for one in islice(listed, limits.KUBERNETES_PORTS_MAX):
+        protocol = one.protocol.lower()
+        if one.name and protocol in ("tcp", "udp") and 0 < one.container_port < 65_536:
+            found.append(NamedPort(name=one.name, port=one.container_port, protocol=protocol))
+    return found
 
 
 def _addresses(status: _PodStatus) -> tuple[str, ...]:
