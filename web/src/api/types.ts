@@ -6,7 +6,7 @@ type Schemas = components["schemas"];
 type Sparse<T, Needed extends keyof T> = Pick<T, Needed> & Partial<Omit<T, Needed>>;
 
 export type Graph = Schemas["Graph"];
-export type Change = Schemas["cnnf.console.core.graph.Change"];
+export type Change = Schemas["Change"];
 export type GraphNode = Schemas["GraphNode"];
 export type GraphEdge = Schemas["GraphEdge"];
 export type GraphPort = Schemas["GraphPort"];
@@ -43,6 +43,9 @@ export type RuleAdded = Omit<Sparse<Schemas["RuleAdded"], "list">, "rule"> & { r
 export type RuleReplaced = Omit<Sparse<Schemas["RuleReplaced"], never>, "rule"> & { rule: Rule };
 export type RuleMoved = Sparse<Schemas["RuleMoved"], "rule">;
 export type RulesEnabled = Schemas["RulesEnabled"];
+export type WhatIf = Schemas["WhatIf"];
+export type WhatIfEnd = Schemas["WhatIfEnd"];
+export type Newly = Schemas["Newly"];
 export type Quarantine = Schemas["QuarantineForm"];
 export type Quarantined = Sparse<Schemas["Quarantined"], "kind">;
 

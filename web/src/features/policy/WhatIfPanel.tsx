@@ -2,12 +2,13 @@ import { Button, Group, Select, Stack, Text, Title } from "@mantine/core";
 import { IconHistory } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
+import type { Newly, WhatIf } from "../../api/types";
 import { formatCause, formatNumber, plural } from "../../radar/format";
 import type { PolicyDocument } from "./draft";
 import { EffectWord } from "./EffectWord";
 import classes from "./Policy.module.css";
 import { Refusal } from "./Refusal";
-import { askWhatIf, endText, NEWLY, type Newly, WHAT_IF_WINDOWS, type WhatIf } from "./whatif";
+import { askWhatIf, endText, NEWLY, WHAT_IF_WINDOWS } from "./whatif";
 
 /** Flows written out before the others are only counted. */
 const FLOWS_SHOWN = 20;

@@ -1,51 +1,7 @@
 /** What a draft would have done to recorded flows: asking, and the answer in words. */
 import { request, requestYaml } from "../../api/client";
-import type { RuleEffect } from "../../api/types";
+import type { WhatIf, WhatIfEnd } from "../../api/types";
 import type { PolicyDocument } from "./draft";
-
-interface Decided {
-  effect: RuleEffect;
-  cause: string;
-}
-
-export interface WhatIfEnd {
-  kind: string;
-  name: string;
-  cluster: string;
-  namespace: string;
-  examples: string[];
-  more: number;
-}
-
-export interface WhatIfFlow extends Decided {
-  source: WhatIfEnd;
-  destination: WhatIfEnd;
-  port: number;
-  protocol: string;
-  connections: number;
-  certain: boolean;
-  reason: string;
-  before: Decided;
-  first_seen: string;
-  last_seen: string;
-}
-
-export interface Newly {
-  flows: number;
-  connections: number;
-  rules: { cause: string; flows: number; connections: number }[];
-  more_rules: number;
-  listed: WhatIfFlow[];
-  more: number;
-}
-
-export interface WhatIf {
-  from: string;
-  to: string;
-  judged: { flows: number; connections: number };
-  unjudged: { flows: number; connections: number };
-  policy: { prevented: Newly; alerted: Newly; allowed: Newly };
-}
 
 export const WHAT_IF_WINDOWS = [
   { value: "1h", label: "Last hour" },
