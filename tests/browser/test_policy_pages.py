@@ -371,6 +371,9 @@ def test_from_radar_to_a_rule_and_to_quarantine(
     page.call("pressButton", name="Prevent")
     page.call("waitForText", text="Made of what was seen")
     assert page.call("fieldValue", label="Name") == "shop/orders to shop/payments"
+    page.call("pressInDialog", name="What would this do?")
+    newly = page.call("waitForMarked", id="what-if", text="Newly prevented: 1 flow")
+    assert "shop/orders → shop/payments, 8084" in newly
     assert page.call("audit") == []
     photograph(page, "from-radar")
     page.call("pressInDialog", name="Add rule")

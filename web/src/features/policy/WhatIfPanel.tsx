@@ -1,7 +1,7 @@
 import { Button, Group, Select, Stack, Text, Title } from "@mantine/core";
 import { IconHistory } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import type { Newly, WhatIf } from "../../api/types";
 import { formatCause, formatNumber, plural } from "../../radar/format";
 import type { PolicyDocument } from "./draft";
@@ -47,9 +47,12 @@ export function WhatIfPanel({ draft }: { draft: () => PolicyDocument | string })
 
 function Answer({ answer }: { answer: WhatIf }) {
   const { judged, unjudged, policy } = answer;
+  const box = useRef<HTMLDivElement>(null);
+  // It stands below what was pressed, where a drawer may end.
+  useEffect(() => box.current?.scrollIntoView({ block: "nearest" }), []);
   const same = NEWLY.every(({ key }) => policy[key].flows === 0);
   return (
-    <div className={classes.outcome} role="status">
+    <div className={classes.outcome} role="status" ref={box}>
       <Title order={3}>
         {same
           ? "Nothing that was recorded would be decided otherwise"
