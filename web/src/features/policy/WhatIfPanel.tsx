@@ -49,7 +49,9 @@ function Answer({ answer }: { answer: WhatIf }) {
   const { judged, unjudged, policy } = answer;
   const box = useRef<HTMLDivElement>(null);
   // It stands below what was pressed, where a drawer may end.
-  useEffect(() => box.current?.scrollIntoView({ block: "nearest" }), []);
+  useEffect(() => {
+    box.current?.scrollIntoView({ block: "nearest" });
+  }, []);
   const same = NEWLY.every(({ key }) => policy[key].flows === 0);
   return (
     <div className={classes.outcome} role="status" ref={box}>
