@@ -1,5 +1,6 @@
 // Drives one Chromium for the tests: reads {"name", "args"} as lines of JSON, runs the function of
-// that name in actions.mjs on the page, and answers {"value"} or {"error"} as a line.
+// that name in actions.mjs or policy-actions.mjs on the page, and answers {"value"} or {"error"} as
+// a line.
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
@@ -7,7 +8,10 @@ import { pathToFileURL } from "node:url";
 const [chromiumPath, profile, webFolder] = process.argv.slice(2);
 const require = createRequire(pathToFileURL(`${webFolder}/package.json`));
 const { chromium } = require("playwright-core");
-const actions = await import("./actions.mjs");
+const actions = {
+  ...(await import("./actions.mjs")),
+  ...(await import("./policy-actions.mjs")),
+};
 
 const context = await chromium.launchPersistentContext(profile, {
   executablePath: chromiumPath,

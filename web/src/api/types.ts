@@ -2,6 +2,8 @@
 import type { components } from "./generated";
 
 type Schemas = components["schemas"];
+/** What the API leaves out where it is the default, and takes left out. */
+type Sparse<T, Needed extends keyof T> = Pick<T, Needed> & Partial<Omit<T, Needed>>;
 
 export type Graph = Schemas["Graph"];
 export type Change = Schemas["Change"];
@@ -22,6 +24,34 @@ export type Defender = Schemas["Defender"];
 export type JoinToken = Schemas["JoinToken"];
 export type Condition = Schemas["Condition"];
 
+export type NetworkObject = Sparse<Schemas["ObjectForm"], "name" | "type" | "values">;
+export type LabelTests = NonNullable<NetworkObject["labels"]>[string];
+export type Rule = Sparse<Schemas["RuleForm"], "name" | "effect">;
+export type Policy = Schemas["VersionForm"] & {
+  networkObjects: NetworkObject[];
+  rules: { containers: Rule[]; hosts: Rule[] };
+};
+export type PolicyVersion = Schemas["VersionForm"];
+export type PolicyChanged = Schemas["ChangedForm"];
+export type PolicyDiff = Schemas["DiffForm"];
+export type PolicyDifference = PolicyDiff["changes"][number];
+export type Finding = Schemas["FindingForm"];
+export type Hits = Schemas["HitsForm"];
+export type ObjectUse = Schemas["UseForm"];
+export type ListedObject = { object: NetworkObject; used_by: ObjectUse[] };
+export type RuleAdded = Omit<Sparse<Schemas["RuleAdded"], "list">, "rule"> & { rule: Rule };
+export type RuleReplaced = Omit<Sparse<Schemas["RuleReplaced"], never>, "rule"> & { rule: Rule };
+export type RuleMoved = Sparse<Schemas["RuleMoved"], "rule">;
+export type RulesEnabled = Schemas["RulesEnabled"];
+export type WhatIf = Schemas["WhatIf"];
+export type WhatIfEnd = Schemas["WhatIfEnd"];
+export type Newly = Schemas["Newly"];
+export type Quarantine = Schemas["QuarantineForm"];
+export type Quarantined = Sparse<Schemas["Quarantined"], "kind">;
+
+export type RuleList = RuleAdded["list"];
+export type RuleEffect = Rule["effect"];
+export type ObjectKind = NetworkObject["type"];
 export type View = Graph["view"];
 export type NodeKind = GraphNode["kind"];
 export type Verdict = GraphPort["verdict"];

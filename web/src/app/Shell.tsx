@@ -15,6 +15,7 @@ import {
   IconServer2,
   IconSun,
   IconUserCircle,
+  IconWall,
 } from "@tabler/icons-react";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate } from "@tanstack/react-router";
@@ -45,6 +46,15 @@ export function Shell() {
         >
           <IconRadar2 size={22} stroke={1.6} aria-hidden />
           Radar
+        </Link>
+        <Link
+          to="/defend/firewalls/cnnf"
+          className={classes.item}
+          activeProps={{ className: `${classes.item} ${classes.active}`, "aria-current": "page" }}
+        >
+          <IconWall size={22} stroke={1.6} aria-hidden />
+          <span className="visually-hidden">Defend: </span>
+          Firewalls
         </Link>
         <Link
           to="/monitor/events/cnnf"

@@ -11,6 +11,11 @@ import {
 } from "@tanstack/react-router";
 import { ApiError } from "../api/client";
 import { parseEventsSearch } from "../features/events/search";
+import {
+  parseHistorySearch,
+  parseObjectsSearch,
+  parseRulesSearch,
+} from "../features/policy/search";
 import { parseRadarSearch } from "../features/radar/search";
 import { sessionQuery } from "../features/session/session";
 import { Failure } from "./Failure";
@@ -80,6 +85,54 @@ const defenders = createRoute({
   ),
 });
 
+const firewalls = createRoute({
+  getParentRoute: () => inside,
+  path: "/defend/firewalls/cnnf",
+  component: lazyRouteComponent(() => import("../features/policy/PolicyPage"), "PolicyPage"),
+});
+
+const containerRules = createRoute({
+  getParentRoute: () => firewalls,
+  path: "/containers",
+  validateSearch: parseRulesSearch,
+  component: lazyRouteComponent(() => import("../features/policy/RulesTab"), "ContainerRules"),
+});
+
+const hostRules = createRoute({
+  getParentRoute: () => firewalls,
+  path: "/hosts",
+  validateSearch: parseRulesSearch,
+  component: lazyRouteComponent(() => import("../features/policy/RulesTab"), "HostRules"),
+});
+
+const objects = createRoute({
+  getParentRoute: () => firewalls,
+  path: "/objects",
+  validateSearch: parseObjectsSearch,
+  component: lazyRouteComponent(() => import("../features/policy/ObjectsTab"), "ObjectsTab"),
+});
+
+const history = createRoute({
+  getParentRoute: () => firewalls,
+  path: "/history",
+  validateSearch: parseHistorySearch,
+  component: lazyRouteComponent(() => import("../features/policy/HistoryTab"), "HistoryTab"),
+});
+
+const transfer = createRoute({
+  getParentRoute: () => firewalls,
+  path: "/transfer",
+  component: lazyRouteComponent(() => import("../features/policy/TransferTab"), "TransferTab"),
+});
+
+const firstTab = createRoute({
+  getParentRoute: () => firewalls,
+  path: "/",
+  beforeLoad: () => {
+    throw redirect({ to: "/defend/firewalls/cnnf/containers" });
+  },
+});
+
 /** The way to a page, as far as somebody typed it. */
 const shortened = (["/monitor", "/monitor/events", "/events"] as const).map((path) =>
   createRoute({
@@ -101,10 +154,29 @@ const managed = (["/manage", "/defenders"] as const).map((path) =>
   }),
 );
 
+const defended = (["/defend", "/defend/firewalls", "/policy", "/rules"] as const).map((path) =>
+  createRoute({
+    getParentRoute: () => inside,
+    path,
+    beforeLoad: () => {
+      throw redirect({ to: "/defend/firewalls/cnnf/containers" });
+    },
+  }),
+);
+
 export const router = createRouter({
   routeTree: root.addChildren([
     login,
-    inside.addChildren([home, radar, events, defenders, ...shortened, ...managed]),
+    inside.addChildren([
+      home,
+      radar,
+      firewalls.addChildren([firstTab, containerRules, hostRules, objects, history, transfer]),
+      events,
+      defenders,
+      ...shortened,
+      ...managed,
+      ...defended,
+    ]),
   ]),
   context: { queryClient },
   defaultNotFoundComponent: () => <Failure error={new Error("There is no such page.")} />,

@@ -5,6 +5,8 @@ import { useEffect, useState } from "react";
 import type { Defender } from "../../api/types";
 import { useNow } from "../../components/useNow";
 import { formatTime, plural } from "../../radar/format";
+import { enforcedBy } from "../policy/enforced";
+import { headQuery } from "../policy/query";
 import { sessionQuery } from "../session/session";
 import classes from "./DefendersPage.module.css";
 import { certificateOf, keptOf, modeOf, stateOf } from "./describe";
@@ -92,7 +94,15 @@ function Nothing({ title, text }: { title: string; text: string }) {
   );
 }
 
-const HEADINGS = ["Host", "State", "Mode applied", "Version", "Certificate until", "Conditions"];
+const HEADINGS = [
+  "Host",
+  "State",
+  "Mode applied",
+  "Policy",
+  "Version",
+  "Certificate until",
+  "Conditions",
+];
 
 function DefenderTable({
   defenders,
@@ -102,6 +112,7 @@ function DefenderTable({
   onRemove: ((defender: Defender) => void) | undefined;
 }) {
   const now = useNow(5_000);
+  const { data: head } = useQuery(headQuery);
   return (
     <table className={classes.table} data-testid="defenders">
       <thead>
@@ -120,19 +131,38 @@ function DefenderTable({
       </thead>
       <tbody>
         {defenders.map((defender) => (
-          <DefenderRow key={defender.id} defender={defender} now={now} onRemove={onRemove} />
+          <DefenderRow
+            key={defender.id}
+            defender={defender}
+            inForce={head?.version}
+            now={now}
+            onRemove={onRemove}
+          />
         ))}
       </tbody>
     </table>
   );
 }
 
+function PolicyCell({ defender, inForce }: { defender: Defender; inForce: number | undefined }) {
+  const { state, text, why } = enforcedBy(defender, inForce);
+  return (
+    <>
+      {text}
+      {state === "behind" && <div className={classes.dim}>version {inForce} is in force</div>}
+      {why !== "" && <div className={classes.warn}>{why}</div>}
+    </>
+  );
+}
+
 function DefenderRow({
   defender,
+  inForce,
   now,
   onRemove,
 }: {
   defender: Defender;
+  inForce: number | undefined;
   now: number;
   onRemove: ((defender: Defender) => void) | undefined;
 }) {
@@ -162,6 +192,9 @@ function DefenderRow({
         {defender.applied !== null && (
           <div className={classes.dim}>settings {defender.applied.generation}</div>
         )}
+      </td>
+      <td className={classes.policy}>
+        <PolicyCell defender={defender} inForce={inForce} />
       </td>
       <td>
         {defender.version}

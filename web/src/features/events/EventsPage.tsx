@@ -6,7 +6,8 @@ import type { EventEnd, EventForm } from "../../api/types";
 import { KindIcon } from "../../components/KindIcon";
 import { LiveBadge } from "../../components/LiveBadge";
 import { useNow } from "../../components/useNow";
-import { formatAgo, formatCause, formatNumber, formatPort, formatTime } from "../../radar/format";
+import { formatAgo, formatNumber, formatPort, formatTime } from "../../radar/format";
+import { CauseLink } from "../policy/CauseLink";
 import classes from "./EventsPage.module.css";
 import type { EventsSearch } from "./search";
 import { useEvents } from "./useEvents";
@@ -172,7 +173,9 @@ function EventRow({ event, now }: { event: EventForm; now: number }) {
           </div>
         )}
       </td>
-      <td className={classes.cause}>{formatCause(event.cause)}</td>
+      <td className={classes.cause}>
+        <CauseLink cause={event.cause} />
+      </td>
       <td className={classes.process}>
         {process !== "" && (
           <div className={classes.command} title={process}>

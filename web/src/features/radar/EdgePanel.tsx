@@ -4,6 +4,7 @@ import type { Graph, GraphEdge } from "../../api/types";
 import { KindIcon } from "../../components/KindIcon";
 import { formatKind, formatNumber } from "../../radar/format";
 import { edgeKey, edgeTotal } from "../../radar/graph";
+import { MakeRule } from "../policy/MakeRule";
 import { Panel, Section } from "./Panel";
 import classes from "./Panel.module.css";
 import { PortTable } from "./PortTable";
@@ -35,6 +36,11 @@ export function EdgePanel({ edge, graph, onSelect, onClose }: Props) {
           <PortTable ports={edge.ports} more={edge.more_ports} limited={graph.mode.limited} />
         </div>
       </Section>
+      {source !== undefined && target !== undefined && (
+        <Section title="Make a rule">
+          <MakeRule key={edgeKey(edge)} edge={edge} source={source} target={target} />
+        </Section>
+      )}
       <Section title="Ends">
         {[
           { word: "Source", node: source },

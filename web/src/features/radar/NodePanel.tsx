@@ -20,6 +20,8 @@ import {
   formatState,
   plural,
 } from "../../radar/format";
+import { QuarantineButton } from "../policy/QuarantineButton";
+import { canIsolate } from "../policy/quarantine";
 import { Panel, Section } from "./Panel";
 import classes from "./Panel.module.css";
 import { PortTable } from "./PortTable";
@@ -78,6 +80,11 @@ export function NodePanel({ node, view, window, limited, onSelect, onClose }: Pr
       {data !== undefined && (
         <>
           <Tags node={node} />
+          {canIsolate(node) && (
+            <div className={classes.section}>
+              <QuarantineButton key={node.id} target={{ node, instance: null }} />
+            </div>
+          )}
           <Tabs
             defaultValue={counted ? "instances" : "inbound"}
             mt="md"
@@ -91,7 +98,7 @@ export function NodePanel({ node, view, window, limited, onSelect, onClose }: Pr
               <Tabs.Tab value="processes">Processes</Tabs.Tab>
             </Tabs.List>
             <Tabs.Panel value="instances" pt="md">
-              <Instances instances={data.instances} more={data.more_instances} />
+              <Instances node={node} instances={data.instances} more={data.more_instances} />
             </Tabs.Panel>
             <Tabs.Panel value="inbound" pt="md">
               <Edges edges={data.inbound} word="inbound" limited={limited} onSelect={onSelect} />
@@ -129,7 +136,13 @@ function Tags({ node }: { node: GraphNode }) {
   );
 }
 
-function Instances({ instances, more }: { instances: DetailInstance[]; more: number }) {
+interface InstancesProps {
+  node: GraphNode;
+  instances: DetailInstance[];
+  more: number;
+}
+
+function Instances({ node, instances, more }: InstancesProps) {
   const now = useNow(10_000);
   if (instances.length === 0) return <p className={classes.dim}>None is known.</p>;
   return (
@@ -186,6 +199,11 @@ function Instances({ instances, more }: { instances: DetailInstance[]; more: num
               </>
             )}
           </dl>
+          {instance.running && canIsolate(node) && (
+            <div style={{ marginTop: 8 }}>
+              <QuarantineButton target={{ node, instance }} />
+            </div>
+          )}
         </div>
       ))}
       {more > 0 && <p className={classes.dim}>and {formatNumber(more)} more</p>}

@@ -26,7 +26,9 @@ export function Panel({ subject, label, icon, title, subtitle, onClose, children
       aria-label={label}
       data-testid="panel"
       onKeyDown={(event) => {
-        if (event.key === "Escape") onClose();
+        // Not one that was meant for a dialog which was opened from here.
+        const own = event.currentTarget.contains(event.target as Node);
+        if (event.key === "Escape" && own) onClose();
       }}
     >
       <header className={classes.head}>
