@@ -89,7 +89,8 @@ WHAT_IF_LOOK_S = 0.25
 #: Flows between two looks whether to go on (~10 ms).
 WHAT_IF_CHECK_FLOWS = 4_096
 #: Sets of rules by side and port that are kept meanwhile, at 2 x 2.5 kB each at most: 80 MB for the
-#: largest policies. All go at once beyond, and are made again in 5 us each.
+#: largest policies; and outcomes for sides that are not all alike. All go at once beyond, and are
+#: made again in 5 us each.
 WHAT_IF_SETS_MAX = 16_384
 #: Flows and rules of each kind that an answer lists, and instances or addresses that it names of an
 #: end: 6 kinds of 100 flows are some 400 kB. The others are counted.

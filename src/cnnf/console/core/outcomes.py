@@ -21,16 +21,16 @@ class Change(NamedTuple):
     -1 for the default; `before` is of the policy in force).
 
     `sources` and `targets` are the classes that it may be about, `met` one pair of them that
-    the rule decides. `certain`: all that may be on either side are.
+    the rule decides; None: all that may be there, and any. `certain`: it is about all of them.
     """
 
     effect: Effect
     rule: int
     before: int
     certain: bool
-    sources: tuple[int, ...]
-    targets: tuple[int, ...]
-    met: tuple[int, int]
+    sources: tuple[int, ...] | None = None
+    targets: tuple[int, ...] | None = None
+    met: tuple[int, int] | None = None
 
 
 class Outcome(NamedTuple):
@@ -78,40 +78,37 @@ class Outcomes:
         self._crowds = crowds
         self._check = check
         self._starts = sorted({*draft.ports()[0], *before.ports()[0]})
-        self._found: dict[tuple[int, int, int, str], Outcome] = {}
+        self._found: dict[tuple[int, int, int, int], Outcome] = {}
+        self._shared: dict[tuple[int, int, bool], Outcome] = {}
         self._known: dict[tuple[int, int, int, int], list[_Alike]] = {}
 
     def of(self, source: int, target: int, port: int, protocol: str) -> Outcome:
         """The outcome between two crowds, by their numbers."""
-        key = source, target, bisect_right(self._starts, port), protocol
+        where = _Where(port, bisect_right(self._starts, port), PROTOCOL_NUMBERS[protocol])
+        sources, targets = self._alike(source, 0, where), self._alike(target, 1, where)
+        crowds = self._crowds.crowds
+        whole = crowds[source].whole and crowds[target].whole
+        if len(sources) == len(targets) == 1:
+            after, before = self._decided(sources[0], targets[0], where)
+            return self._single(after, before, whole)
+        key = source, target, where.stretch, where.protocol
         found = self._found.get(key)
         if found is None:
-            self._check()
-            crowds = self._crowds.crowds
-            whole = crowds[source].whole and crowds[target].whole
-            where = _Where(port, key[2], PROTOCOL_NUMBERS[protocol])
-            sources, targets = self._alike(source, 0, where), self._alike(target, 1, where)
-            found = self._found[key] = (
-                self._single(sources[0], targets[0], where, whole)
-                if len(sources) == len(targets) == 1
-                else self._several(sources, targets, where, whole)
-            )
+            if len(self._found) >= limits.WHAT_IF_SETS_MAX:
+                self._found.clear()
+            found = self._found[key] = self._several(sources, targets, where, whole)
         return found
 
-    def _single(self, source: _Alike, target: _Alike, where: _Where, whole: bool) -> Outcome:
-        """Nearly all are alike: there is one decision by each policy."""
-        met = self._met(source, target, where)
-        effect = self._effect(0, met.after)
-        change = Change(
-            effect,
-            met.after,
-            met.before,
-            whole,
-            met.sources,
-            met.targets,
-            (met.sources[0], met.targets[0]),
-        )
-        return Outcome(() if effect == self._effect(1, met.before) else (change,), (change,))
+    def _single(self, after: int, before: int, whole: bool) -> Outcome:
+        """Nearly all are alike on both sides: there is one decision by each policy."""
+        key = after, before, whole
+        found = self._shared.get(key)
+        if found is None:
+            effect = self._effect(0, after)
+            change = Change(effect, after, before, whole)
+            changed = effect != self._effect(1, before)
+            found = self._shared[key] = Outcome((change,) if changed else (), (change,))
+        return found
 
     def _several(
         self, sources: list[_Alike], targets: list[_Alike], where: _Where, whole: bool
@@ -119,7 +116,10 @@ class Outcomes:
         met = []
         for source in sources:
             self._check()
-            met += [self._met(source, target, where) for target in targets]
+            met += [
+                _Met(*self._decided(source, target, where), source.classes, target.classes)
+                for target in targets
+            ]
         new = [one for one in met if self._effect(0, one.after) != self._effect(1, one.before)]
         return Outcome(
             tuple(self._changes(new, whole=whole, all_met=len(met))),
@@ -143,14 +143,19 @@ class Outcomes:
                 met=(first.sources[0], first.targets[0]),
             )
 
-    def _met(self, source: _Alike, target: _Alike, where: _Where) -> _Met:
+    def _decided(self, source: _Alike, target: _Alike, where: _Where) -> tuple[int, int]:
+        """The rules that decide, of the draft and of the policy in force."""
         draft, before = self._policies
-        list_ = source.container or target.container, where.protocol, where.port
-        return _Met(
-            first_match(draft.judging(*list_) & source.draft & target.draft),
-            first_match(before.judging(*list_) & source.before & target.before),
-            source.classes,
-            target.classes,
+        container = source.container or target.container
+        return (
+            first_match(
+                draft.judging(container, where.protocol, where.port) & source.draft & target.draft
+            ),
+            first_match(
+                before.judging(container, where.protocol, where.port)
+                & source.before
+                & target.before
+            ),
         )
 
     def _alike(self, crowd: int, side: Literal[0, 1], where: _Where) -> list[_Alike]:

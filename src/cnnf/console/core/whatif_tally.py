@@ -97,10 +97,11 @@ class Telling:
     ) -> WhatIfFlow:
         sources = self._sorted_out(flow, flow.source, flow.target)
         targets = self._sorted_out(flow, flow.target, flow.source)
+        met = change.met or (next(iter(sources)), next(iter(targets)))
         decision = evaluate(
             self._draft,
-            sources[change.met[0]][:1],
-            targets[change.met[1]][:1],
+            sources[met[0]][:1],
+            targets[met[1]][:1],
             flow.port,
             cast(Protocol, flow.protocol),
         )
@@ -129,10 +130,11 @@ class Telling:
         return found
 
     def _end(
-        self, key: int, everybody: dict[int, list[Candidate]], meant: tuple[int, ...]
+        self, key: int, everybody: dict[int, list[Candidate]], meant: tuple[int, ...] | None
     ) -> WhatIfEnd:
         node = self._recorded.sides[key].node
-        texts = sorted({described(one) for number in meant for one in everybody[number]})
+        numbers = everybody if meant is None else meant
+        texts = sorted({described(one) for number in numbers for one in everybody[number]})
         return WhatIfEnd(
             id=node.id,
             kind=node.kind,
