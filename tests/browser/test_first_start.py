@@ -38,6 +38,7 @@ def test_first_start_in_the_browser(console: RunningConsole, browser: Browser) -
         assert api.get("/settings")["containers"] is True
         assert api.get("/settings")["hosts"] is False
         browser.call("choose", name="Hosts")
+        browser.call("waitForText", text="not enabled for hosts")
         assert "not enabled for hosts" in browser.call("bannerText")
         browser.call("enable", part="hosts")
         browser.call("waitForNoBanner")

@@ -70,8 +70,9 @@ def test_a_killed_loop_breaks_no_connection(network: Network, recording: Recordi
     state = recording.ask("state")
     assert len(state["ended"]) >= 2
     counted = sum(recording.flows().values())
-    # What the killed loops had not reported yet is lost, a SYN that waited in them is sent again.
-    assert 1900 <= counted <= 2100
+    # What the killed loops had not reported yet is lost: of the tenth of a second before, and of
+    # who is let past the queue until new ones are there. A SYN that waited there is sent again.
+    assert 1700 <= counted <= 2100
 
 
 def test_a_packet_that_cannot_be_read_gets_a_verdict(

@@ -31,10 +31,7 @@ from cnnf.defender.core.attribution import (
 )
 from cnnf.defender.core.existing import merge
 from cnnf.defender.core.flows import FlowTable
-from cnnf.defender.core.limits import (
-    LISTENER_WAIT_MS,
-    PENDING_FLOWS_MAX,
-)
+from cnnf.defender.core.limits import LISTENER_WAIT_MS, PENDING_FLOWS_MAX
 from cnnf.defender.core.observations import Report
 from cnnf.defender.core.pace import pause
 from cnnf.defender.core.plan import Scopes

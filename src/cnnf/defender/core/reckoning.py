@@ -39,6 +39,7 @@ class _Early(NamedTuple):
     """Answers that were counted before word came of whoever asked."""
 
     flow: FlowKey
+    place: Place
     figure: str
     number: int
     since_ms: int
@@ -131,12 +132,15 @@ class Reckoning:
         """A reading has come. Attempts before answers: those who have asked are then known."""
         for tally in tallies:
             if tally.flow.cgroup and tally.passed:
-                self._awaited.ask(_place(tally.flow), Asker(tally.flow.cgroup, 0), tally.passed)
+                self._awaited.ask(
+                    self._place(tally.flow), Asker(tally.flow.cgroup, 0), tally.passed
+                )
         self.settle_early()
 
     def take(self, tally: Tally, since_ms: int, now_ms: int) -> None:
         """One of the reading's flows."""
         flow = tally.flow
+        place = self._place(flow)
         decided = self._decisions.get(flow, _UNDECIDED)
         told = _Told(since_ms, now_ms, {})
         if tally.passed:
@@ -144,12 +148,12 @@ class Reckoning:
         if tally.refused:
             told.add(flow, decided.prevented, 0, "connections", tally.refused)
         for figure, number in (("answered", tally.answered), ("refused", tally.reset)):
-            left = self._share(told, flow, figure, number) if number else 0
+            left = self._share(told, flow, place, figure, number) if number else 0
             if left:
-                self._take_early(_Early(flow, figure, left, since_ms, now_ms))
+                self._take_early(_Early(flow, place, figure, left, since_ms, now_ms))
         self._tell(told)
         if tally.asked:
-            self._missed.asked(flow._replace(source=self._source(flow)), tally.asked)
+            self._missed.asked(flow._replace(source=place.source), tally.asked)
 
     def end(self, untold: int, since_ms: int, now_ms: int, *, final: bool) -> None:
         """The reading is over; `untold` packets in all were asked about that no loop told of."""
@@ -164,28 +168,34 @@ class Reckoning:
         for one in early:
             self._settle(one)
 
-    def _source(self, flow: FlowKey) -> bytes:
-        """What tells askers apart: nothing where the host itself asks."""
-        return b"" if self._is_own(flow.source) else flow.source
+    def _place(self, flow: FlowKey) -> Place:
+        """Where a flow goes. Its source tells askers apart: nothing where the host itself asks."""
+        source = b"" if self._is_own(flow.source) else flow.source
+        return Place(flow.destination, flow.port, flow.protocol, source)
 
-    def _share(self, told: _Told, flow: FlowKey, figure: str, number: int) -> int:
+    def _share(self, told: _Told, flow: FlowKey, place: Place, figure: str, number: int) -> int:
         """Give answers to whoever has asked; how many are left that nobody has asked for yet."""
-        source = self._source(flow)
-        shares, left = self._awaited.answer(_place(flow)._replace(source=source), number)
+        shares, left = self._awaited.answer(place, number)
         for asker, share in shares:
-            self._answer(told, flow, asker, figure, share)
-        if left and source and not self._is_shared(source):
+            self._answer(told, flow, place, asker, figure, share)
+        if left and place.source and not self._is_shared(place.source):
             # An address that stands for one alone: nobody else can have asked.
-            self._answer(told, flow, None, figure, left)
+            self._answer(told, flow, place, None, figure, left)
             return 0
         return left
 
     def _answer(
-        self, told: _Told, flow: FlowKey, asker: Asker | None, figure: str, number: int
+        self,
+        told: _Told,
+        flow: FlowKey,
+        place: Place,
+        asker: Asker | None,
+        figure: str,
+        number: int,
     ) -> None:
         inode = 0
         if asker is not None and asker.cgroup:
-            flow, inode = flow._replace(source=self._source(flow), cgroup=asker.cgroup), asker.inode
+            flow, inode = flow._replace(source=place.source, cgroup=asker.cgroup), asker.inode
         decided = self._decisions.get(flow, _UNDECIDED)
         # Who is kept away from a place gets no reset from there: it is ours.
         if figure != "refused" or not decided.prevents:
@@ -200,12 +210,12 @@ class Reckoning:
             self._settle(early)
 
     def _settle(self, early: _Early) -> None:
-        flow = early.flow
+        flow, place, figure = early.flow, early.place, early.figure
         told = _Told(early.since_ms, early.now_ms, {})
-        left = self._share(told, flow, early.figure, early.number)
+        left = self._share(told, flow, place, figure, early.number)
         if left:
-            asker = self._awaited.last_resort(_place(flow)._replace(source=self._source(flow)))
-            self._answer(told, flow, asker, early.figure, left)
+            asker = self._awaited.last_resort(place)
+            self._answer(told, flow, place, asker, figure, left)
         self._tell(told)
 
     def _tell(self, told: _Told) -> None:
@@ -229,7 +239,3 @@ class Reckoning:
 
 def _protocol(number: int) -> Protocol:
     return "udp" if number == UDP else "tcp"
-
-
-def _place(flow: FlowKey) -> Place:
-    return Place(flow.destination, flow.port, flow.protocol)

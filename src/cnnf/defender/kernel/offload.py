@@ -85,8 +85,11 @@ class Offload:
 
         Raises CountsUnreadError, and then it can be tried again.
         """
+        # A reading of the generation in force is not waited for.
+        if not self._is_unread():
+            return None
         async with self._reading:
-            if not self._unread:
+            if not self._is_unread():
                 return None
             generation = self._plan.generation - 1
             counted = await self._measure(generation, asked=asked)
@@ -94,6 +97,10 @@ class Offload:
             self._meter.forget(generation)
             self._unread = False
             return counted
+
+    def _is_unread(self) -> bool:
+        """Is the generation before still to be collected?"""
+        return self._unread
 
     async def count(self, *, asked: bool) -> list[Tally] | None:
         """What the generation in force has counted since the last time; None when another was put
