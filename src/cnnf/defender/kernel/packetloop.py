@@ -100,8 +100,7 @@ class PacketLoop:
         self._generation = -1
         self._answered = self._undecodable = self._dropped = self._delayed = 0
         self._reported_at_ms = self._confirmed = 0
-        self._owes_report = True
-        self._stalled = False
+        self._owes_report, self._stalled = True, False
         # Before the first tables nothing is known that could be judged by.
         self._prepared = False
         self._verdicts: list[bytes] = []
@@ -111,15 +110,12 @@ class PacketLoop:
 
     def run(self) -> None:
         """Answer packets until the daemon closes its end."""
-        poll = select.poll()
         packets, control = self._packets.fileno(), self._control.fileno()
-        poll.register(control, select.POLLIN)
-        waits_for_packets = False
+        # The kernel looks at one after the other: with a packet it finds what was ordered before.
+        orders, both = _poll(control), _poll(packets, control)
         while True:
-            if self._prepared and not waits_for_packets:
-                poll.register(packets, select.POLLIN)
-                waits_for_packets = True
             self._tell_pulse()
+            poll = both if self._prepared else orders
             ready = dict(poll.poll(self._timeout_ms()))
             if control in ready and not self._take_orders():
                 self._end()
@@ -423,8 +419,7 @@ class PacketLoop:
         self._tell_looks()
         while not self._looks and (self._owes_report or self._ledger):
             version, flows = self._ledger.take(REPORT_FLOWS_MAX)
-            if version < 0:
-                version = self._judge.version
+            version = self._judge.version if version < 0 else version
             if not self._tell(version, flows):
                 self._ledger.put_back(version, flows)
                 return
@@ -455,6 +450,13 @@ class PacketLoop:
         self._stalled = False
         del self._strangers.sought[:REPORT_SOUGHT_MAX]
         return True
+
+
+def _poll(*files: int) -> select.poll:
+    poll = select.poll()
+    for file in files:
+        poll.register(file, select.POLLIN)
+    return poll
 
 
 def _monotonic_ms() -> int:
