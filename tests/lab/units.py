@@ -1,5 +1,9 @@
-"""Services as systemd would have them: processes in `system.slice/NAME.service` of cgroup v2."""
+"""Services as systemd would have them: processes in `SLICE/NAME.service` of cgroup v2.
 
+The slice is this test process's own: others, beside it, have services of the same names.
+"""
+
+import os
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +20,7 @@ class Unit:
         mount = cgroup2_mount()
         assert mount is not None, "cgroup v2 is not mounted"
         self.name = name
-        self.path: Path = mount / "system.slice" / f"{name}.service"
+        self.path: Path = mount / f"cnnf-test-{os.getpid()}.slice" / f"{name}.service"
         self.path.mkdir(parents=True, exist_ok=True)
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -40,3 +44,4 @@ class Unit:
         # Something of the service that was not started here would keep it; then it is not ours.
         with suppress(OSError):
             self.path.rmdir()
+            self.path.parent.rmdir()
