@@ -31,6 +31,7 @@ class Namespace:
     def __init__(self) -> None:
         self.name = f"{_PREFIX}{os.getpid()}-{next(_numbers)}"
         self.path = _PLACE / self.name
+        self._started: list[subprocess.Popen[bytes]] = []
         ip("netns", "add", self.name)
         self.run("ip", "link", "set", "lo", "up")
 
@@ -43,8 +44,9 @@ class Namespace:
         return run(*self.command(*command), check=check)
 
     def start(self, *command: str, **more: Any) -> "subprocess.Popen[bytes]":
-        """Start a command in here; the caller ends it."""
-        return subprocess.Popen(self.command(*command), **more)
+        """Start a command in here; the caller ends it, at the latest it ends with the namespace."""
+        self._started.append(subprocess.Popen(self.command(*command), **more))
+        return self._started[-1]
 
     def address(self, device: str, *addresses: str) -> None:
         """Give a device addresses (with prefix length), usable at once, and take it up."""
@@ -71,6 +73,14 @@ class Namespace:
     def delete(self) -> None:
         """End what still runs in here and remove it."""
         _delete(self.name)
+        # A test that failed leaves its own to us, else another one would be blamed for them.
+        for process in self._started:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    with suppress(BrokenPipeError):
+                        stream.close()
 
 
 @contextmanager
