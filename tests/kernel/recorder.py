@@ -46,6 +46,8 @@ from cnnf.policy.form import parse_policy
 from cnnf.protocol.messages import Settings
 
 QUEUE = 8130
+#: Where answers of DNS wait, which is the daemon's own.
+ANSWERS = QUEUE + 2
 
 
 class Options(msgspec.Struct):
@@ -106,7 +108,7 @@ class Recorder:
         )
         self.naming.hold_answers(
             names,
-            QUEUE + 2,
+            ANSWERS,
             marks,
             fail_closed=options.fail_closed,
             stated=[ip_address(text).packed for text in options.resolvers],
@@ -122,7 +124,7 @@ class Recorder:
             queue_count=2,
             log_group=QUEUE,
             dns_group=QUEUE + 1,
-            answer_queue=QUEUE + 2,
+            answer_queue=ANSWERS,
             fail_closed=options.fail_closed,
             networks=extra,
             failsafe=tuple(options.failsafe),

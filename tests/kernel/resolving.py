@@ -3,9 +3,10 @@
 Takes a command a line, as a JSON list, and answers with a line of JSON: `["reach", SERVER, NAME
 ...]` looks up and connects, name by name; `["both", SERVER, NAME]` asks for addresses of both
 families at once and connects with each as it comes; `["stream", SERVER, NAME]` asks over TCP;
-`["flood", SERVER, COUNT, NAME]` asks for so many names below that one without a pause, and says how
-many answers came; `["time", SERVER, NAME ...]` says how long answers took, in microseconds, and how
-long after them a connection was begun. `["try", ADDRESS ...]` connects; `["keep", ADDRESS]` stays
+`["once", SERVER, NAME]` asks a single time and says what came; `["flood", SERVER, COUNT, NAME]`
+asks for so many names below that one without a pause, and says how many answers came; `["time",
+SERVER, NAME ...]` says how long answers took, in microseconds, and how long after them a connection
+was begun. `["try", ADDRESS ...]` connects; `["keep", ADDRESS]` stays
 connected, and `["still"]` says whether that goes on. What is connected to is
 `python -m tests.kernel.resolving echo`.
 """
@@ -40,18 +41,26 @@ def _last(data: bytes, kind: int) -> str:
     return str(ip_address(record[-_SIZES[kind] :]))
 
 
-def told(server: str, name: str, number: int) -> str:
+def told(server: str, name: str, number: int, tries: int = _TRIES) -> str:
     """The address that a name's last A record says. Raises TimeoutError when no answer comes."""
     with socket.socket(_family(server), socket.SOCK_DGRAM) as sock:
         sock.settimeout(_AGAIN_S)
         sock.connect((server, 53))
-        for tries_left in reversed(range(_TRIES)):
+        for tries_left in reversed(range(tries)):
             sock.send(dns.query(name, number=number, edns=_EDNS_BYTES))
             with suppress(TimeoutError):
                 return _last(sock.recv(65_535), dns.A)
             if not tries_left:
                 raise TimeoutError(name)
     raise AssertionError
+
+
+def _once(server: str, name: str) -> str:
+    """The same, asked a single time."""
+    try:
+        return told(server, name, 1, tries=1)
+    except TimeoutError:
+        return "silent"
 
 
 def told_by_stream(server: str, name: str) -> str:
@@ -151,6 +160,8 @@ def main() -> None:
             answer = [
                 outcome(told(server_address, name, number)) for number, name in enumerate(names, 1)
             ]
+        elif command == "once":
+            answer = _once(*arguments)
         elif command == "both":
             answer = _both(*arguments)
         elif command == "stream":

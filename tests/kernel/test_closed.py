@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.kernel.conftest import Recording, queues
+from tests.kernel.recorder import ANSWERS
 from tests.kernel.stage import SILENT_SECONDS, WAYS, Stage, Target, made_stage, policy, until
 from tests.lab import netns
 
@@ -33,18 +34,19 @@ def stage() -> Iterator[Stage]:
 
 @contextmanager
 def stopped(stage: Stage, recording: Recording) -> Iterator[None]:
-    """Nobody answers the queues: the loops are killed, and the one who starts them waits."""
+    """Nobody answers the loops' queues: they are killed, and the one who starts them waits. What he
+    has himself, that for answers of DNS, stays his."""
     loops = recording.ask("ready")
     os.kill(recording.pid, signal.SIGSTOP)
     try:
         for pid in loops:
             os.kill(pid, signal.SIGKILL)
-        until(lambda: not queues(stage.host), 3, "the killed loops' queues go with them")
+        until(lambda: queues(stage.host) == [ANSWERS], 3, "the killed loops' queues go with them")
         yield
     finally:
         os.kill(recording.pid, signal.SIGCONT)
     # What comes between is as before; from the queue's opening on it waits for the loop.
-    until(lambda: len(queues(stage.host)) == len(loops), 10, "new loops")
+    until(lambda: len(queues(stage.host)) == len(loops) + 1, 10, "new loops")
 
 
 def outcomes(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cnnf.defender.core.limits import ANSWER_HOLD_MS
-from tests.kernel.conftest import ROOT, Network, Recording
+from tests.kernel.conftest import ROOT, Network, Recording, queues
 from tests.kernel.dns_stage import (
     COUNT,
     HERE,
@@ -25,6 +25,7 @@ from tests.kernel.dns_stage import (
     resolving,
     use,
 )
+from tests.kernel.recorder import ANSWERS
 from tests.kernel.stage import until
 
 
@@ -151,14 +152,19 @@ def test_an_answer_waits_no_longer_than_it_may(estate: Network) -> None:
 
 @pytest.mark.parametrize("fail_closed", [False, True])
 def test_when_nobody_reads(estate: Network, fail_closed: bool) -> None:
+    """Everything is killed: all queues go with it, and answers follow the fail mode."""
+    name, address = next(iter(PAID.items()))
     made = Recording(estate.host, networks=INSIDE, resolvers=[SERVER], fail_closed=fail_closed)
     with client(estate, "c") as asking:
         use(made, *NEVER)
-        os.kill(made.pid, signal.SIGKILL)
+        assert ANSWERS in queues(estate.host)
+        for pid in (made.pid, *made.loops):
+            os.kill(pid, signal.SIGKILL)
         made._process.communicate()
-        try:
-            asking.tell("reach", SERVER, "n1.pay.example")
-            if not fail_closed:
-                assert asking.answer() == ["answered"]
-        finally:
-            estate.host.run("nft", "delete", "table", "inet", "cnnf")
+        until(lambda: queues(estate.host) == [], 3, "what was killed answers no queue")
+        assert asking.ask("once", SERVER, name) == ("silent" if fail_closed else address)
+        if not fail_closed:
+            assert asking.ask("try", address) == ["answered"]
+        # Nothing else was in the way.
+        estate.host.run("nft", "delete", "table", "inet", "cnnf")
+        assert asking.ask("once", SERVER, name) == address
