@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from cnnf.defender.core.dns_chains import HELD
+from cnnf.defender.core.ruleset import HANDOVER
 from tests.kernel.conftest import ROOT, TRAFFIC, failed, queues, wait_until_clean
 from tests.lab import netns
 from tests.lab.netns import Namespace, veth
@@ -270,8 +272,11 @@ def test_after_sigkill_clean_or_the_next_start_mends(host: Host) -> None:
     product.start()
     product.kill_all()
     product.start()
-    rules = host.here.run("nft", "list", "ruleset")
-    assert rules.count("queue num") == 1
+    # One rule hands over what is to be judged, one the answers of DNS that have to wait.
+    for chain in (HANDOVER, HELD):
+        rules = host.here.run("nft", "list", "chain", "inet", "cnnf", chain)
+        assert rules.count("queue num") == 1
+    assert host.here.run("nft", "list", "ruleset").count("queue num") == 2
     # A running one is stopped by `clean`, and a second one refuses to start beside it.
     said = json.loads(host.here.run(*CNNF, "clean", "--json"))
     assert said["stopped"] is not None
