@@ -4,7 +4,7 @@ const ink: MantineColorsTuple = [
   "#e6ecf5",
   "#c9d3e2",
   "#a3b1c8",
-  "#8b9bb4",
+  "#8d9db6",
   "#3a4a64",
   "#26334a",
   "#1a2433",
@@ -27,6 +27,20 @@ const blue: MantineColorsTuple = [
   "#1e40af",
 ];
 
+/** White on its seventh shade, and that shade on white: 5.5 to 1. */
+const red: MantineColorsTuple = [
+  "#fff5f5",
+  "#ffe3e3",
+  "#ffc9c9",
+  "#ffa8a8",
+  "#ff8787",
+  "#ff6b6b",
+  "#e03131",
+  "#c92a2a",
+  "#b02525",
+  "#962020",
+];
+
 export const theme = createTheme({
   fontFamily: '"Inter Variable", system-ui, sans-serif',
   headings: { fontFamily: '"Inter Variable", system-ui, sans-serif', fontWeight: "650" },
@@ -34,7 +48,7 @@ export const theme = createTheme({
   primaryColor: "blue",
   primaryShade: 7,
   defaultRadius: "md",
-  colors: { dark: ink, blue },
+  colors: { dark: ink, blue, red },
   cursorType: "pointer",
   respectReducedMotion: true,
 });

@@ -76,7 +76,7 @@ export function DeleteObjectDialog({ listed, version, onClose }: Props) {
             Cancel
           </Button>
           <Button
-            color="red.9"
+            color="red"
             loading={change.isPending}
             disabled={preview.data === undefined}
             onClick={() => change.mutate({ ...wanted, reason })}

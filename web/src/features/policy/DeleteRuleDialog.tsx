@@ -54,7 +54,7 @@ export function DeleteRuleDialog({ rule, version, onClose }: Props) {
             Cancel
           </Button>
           <Button
-            color="red.9"
+            color="red"
             loading={change.isPending}
             onClick={() =>
               change.mutate({

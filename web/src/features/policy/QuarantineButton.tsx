@@ -130,7 +130,7 @@ function QuarantineDialog({ target, held: now, version, onClose }: DialogProps) 
             Cancel
           </Button>
           <Button
-            color={held === undefined ? "red.9" : "blue"}
+            color={held === undefined ? "red" : "blue"}
             loading={change.isPending}
             disabled={preview.data === undefined}
             onClick={() => change.mutate({ ...wanted, reason })}
