@@ -205,9 +205,18 @@ export const viewport = async ({ page }, { width, height }) => {
 export const sidewaysOverflow = async ({ page }) =>
   page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 
+/** Until nothing is on its way to another look, but for what never ends: colours are as they stay. */
+const atRest = (page) =>
+  page.waitForFunction(() =>
+    document
+      .getAnimations()
+      .every((one) => one.effect.getComputedTiming().endTime === Number.POSITIVE_INFINITY),
+  );
+
 /** Violations that axe calls serious or critical. */
 export const audit = async ({ page, axe }) => {
   await page.waitForTimeout(400);
+  await atRest(page);
   await page.evaluate(fs.readFileSync(axe, "utf8"));
   return page.evaluate(async () => {
     const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
@@ -231,7 +240,7 @@ export const openMode = async ({ page }) => {
   await page.getByRole("dialog", { name: "What is enabled" }).waitFor();
 };
 
-/** Turns a switch in it, and waits until the Console has taken the change. */
+/** Turns a switch in it, and waits until the Console has taken the change and the page knows. */
 export const turn = async ({ page }, { name }) => {
   await Promise.all([
     page.waitForResponse(
@@ -240,7 +249,10 @@ export const turn = async ({ page }, { name }) => {
     // The input itself lies over its words.
     page.getByRole("dialog").getByText(name, { exact: true }).click({ force: true }),
   ]);
-  await page.waitForTimeout(300);
+  await page
+    .getByRole("dialog", { name: "What is enabled" })
+    .and(page.locator(":not(:has(:disabled))"))
+    .waitFor();
 };
 
 /** Pixels of the map in the orange of an incident's edge, and in the red of its halo's sign. */
