@@ -1,12 +1,16 @@
-"""Random policies, and random endpoints that these policies have something to say about."""
+"""Random policies, and random endpoints that these policies have something to say about.
 
+Strategies are made once: making them anew for each draw takes longer than drawing.
+"""
+
+from functools import cache
 from ipaddress import ip_address
 
 from hypothesis import strategies as st
 
 from cnnf.policy.endpoints import Candidate, Identity, IdentityKind, sorted_labels
 from cnnf.policy.objects import PROTECTED, LabelOperator, LabelTest, NetworkObject, ObjectKind
-from cnnf.policy.rules import ListName, Policy, PortRange, Rule
+from cnnf.policy.rules import Effect, ListName, Policy, PortRange, Rule, RuleProtocol
 
 SUBNETS = (
     "0.0.0.0/0",
@@ -77,11 +81,20 @@ _VALUES: dict[ObjectKind, tuple[str, ...]] = {
 _OPERATORS: tuple[LabelOperator, ...] = ("in", "not in", "exists", "not exists")
 
 
+_BOOLEANS = st.booleans()
+
+
+@cache
+def _some(known: tuple[str, ...], least: int, most: int) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(known), min_size=least, max_size=most)
+
+
+@cache
 @st.composite
 def values(draw: st.DrawFn, known: tuple[str, ...], least: int = 1) -> tuple[str, ...]:
     """Some values and, where there are any, some that exclude."""
-    included = draw(st.lists(st.sampled_from(known), min_size=least, max_size=4))
-    excluded = draw(st.lists(st.sampled_from(known), max_size=2)) if included else []
+    included = draw(_some(known, least, 4))
+    excluded = draw(_some(known, 0, 2)) if included else []
     return tuple(draw(st.permutations([*included, *(f"-{one}" for one in excluded)])))
 
 
@@ -95,17 +108,25 @@ def label_tests(draw: st.DrawFn) -> LabelTest:
     return LabelTest(key=key, operator=operator, values=tuple(chosen))
 
 
+_LABEL_TESTS = label_tests()
+
+
 def _form_key(test: LabelTest) -> tuple[str, str]:
     return test.key, "exists" if "exists" in test.operator else test.operator
 
 
+_KINDS = st.sampled_from(tuple(_VALUES))
+_TESTS = st.lists(_LABEL_TESTS, max_size=3, unique_by=_form_key)
+
+
+@cache
 @st.composite
 def network_objects(draw: st.DrawFn, name: str) -> NetworkObject:
-    kind = draw(st.sampled_from(tuple(_VALUES)))
+    kind = draw(_KINDS)
     found = NetworkObject(name=name, kind=kind, values=draw(values(_VALUES[kind])))
-    if kind not in PROTECTED or draw(st.booleans()):
+    if kind not in PROTECTED or draw(_BOOLEANS):
         return found
-    tests = draw(st.lists(label_tests(), max_size=3, unique_by=_form_key))
+    tests = draw(_TESTS)
     tests.sort(key=lambda test: test.key)
     return NetworkObject(
         name=name,
@@ -128,28 +149,41 @@ def port_ranges(draw: st.DrawFn) -> PortRange:
     return low, high
 
 
+_RANGES = st.lists(port_ranges(), max_size=3)
+_EFFECTS: st.SearchStrategy[Effect] = st.sampled_from(("allow", "alert", "prevent"))
+_PROTOCOLS: st.SearchStrategy[RuleProtocol] = st.sampled_from(("tcp", "udp", "any"))
+_SWITCHES = st.integers(0, 4)
+_OWNERS = st.sampled_from(("", "Ann", "team a"))
+_EXPIRIES = st.sampled_from((None, None, None, *EXPIRIES_MS))
+
+
+@cache
+def _sides(usable: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(usable), max_size=3, unique=True)
+
+
 @st.composite
 def rules(draw: st.DrawFn, where: ListName, name: str, kinds: dict[str, ObjectKind]) -> Rule:
     """A rule that is right in its list: images are for containers, one side is protected."""
-    usable = [one for one in kinds if where == "containers" or kinds[one] != "image"]
+    usable = tuple(one for one in kinds if where == "containers" or kinds[one] != "image")
     deciding = {"image"} if where == "containers" else {"service", "host"}
-    sides = st.lists(st.sampled_from(usable), max_size=3, unique=True)
+    sides = _sides(usable)
     source, destination = tuple(draw(sides)), tuple(draw(sides))
     if not deciding & {kinds[one] for one in (*source, *destination)}:
-        if draw(st.booleans()):
+        if draw(_BOOLEANS):
             source = ()
         else:
             destination = ()
     return Rule(
         name=name,
-        effect=draw(st.sampled_from(("allow", "alert", "prevent"))),
+        effect=draw(_EFFECTS),
         source=source,
         destination=destination,
-        ports=tuple(draw(st.lists(port_ranges(), max_size=3))),
-        protocol=draw(st.sampled_from(("tcp", "udp", "any"))),
-        enabled=draw(st.integers(0, 4)) > 0,
-        owner=draw(st.sampled_from(("", "Ann", "team a"))),
-        expires_ms=draw(st.sampled_from((None, None, None, *EXPIRIES_MS))),
+        ports=tuple(draw(_RANGES)),
+        protocol=draw(_PROTOCOLS),
+        enabled=draw(_SWITCHES) > 0,
+        owner=draw(_OWNERS),
+        expires_ms=draw(_EXPIRIES),
     )
 
 

@@ -318,7 +318,7 @@ def rows_of(comparison: Comparison) -> set[Row]:
     }
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(history=histories(), draft=policies(), before=policies())
 def test_the_same_as_judging_every_flow_by_itself(
     history: tuple[dict[int, Side], list[RecordedFlow]], draft: Policy, before: Policy
