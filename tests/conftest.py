@@ -1,5 +1,6 @@
 """What holds for all tests: which stay together, and that no example is timed."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ from hypothesis import settings
 # How long an example takes says how busy the machine is.
 settings.register_profile("cnnf", deadline=None)
 settings.load_profile("cnnf")
+
+# What tests start is compiled once, as at a user's, and not at every start: of `cnnf up` that is a
+# fifth of its work, and it is started a hundred times.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 _HERE = Path(__file__).parent
 #: What such a folder's tests share is dear to start, and lives as long as they run.

@@ -1,6 +1,5 @@
 """A real Console process on loopback, with a data directory and ports of its own."""
 
-import atexit
 import contextlib
 import os
 import re
@@ -8,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,14 +19,7 @@ from tests.contract.joined import Joined
 
 START_S = 30.0
 
-#: Bytecode of the programs under test, kept for one run: without it each start takes seconds.
-_bytecode = tempfile.TemporaryDirectory(prefix="cnnf-bytecode-")
-atexit.register(_bytecode.cleanup)
-ENVIRONMENT = {
-    **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
-    "PYTHONPYCACHEPREFIX": _bytecode.name,
-    "COLUMNS": "200",
-}
+ENVIRONMENT = {**os.environ, "COLUMNS": "200"}
 
 
 def free_port() -> int:
