@@ -11,6 +11,7 @@ import pytest
 
 from cnnf.cli.client import Client
 from cnnf.cli.failure import Failure
+from cnnf.console.limits import STOP_S
 from tests.contract.conftest import RunningConsole, command, free_port, refused
 
 
@@ -124,10 +125,10 @@ def test_first_start_second_start_and_stop(tmp_path: Path) -> None:
     assert rival.returncode == 1
     assert f"in use by another Console (process {first.process.pid}" in rival.stderr
 
-    # Streams that are open must not hold up the end.
+    # Streams that are open must not hold up the end, but for a second; a busy machine takes more.
     with first.raw() as http, http.stream("GET", "/api/v1/radar/stream") as answer:
         next(answer.iter_raw())
-        assert first.stop() < 3.0
+        assert first.stop() < STOP_S + 4
     assert first.process.returncode == 0
     assert not (data / "console.json").exists()
     with pytest.raises(Failure, match="no Console runs"):
