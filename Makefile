@@ -33,7 +33,7 @@ demo: system-demo .venv/.synced $(PAGES) $(NATIVE) ## The same, with a demo esta
 test: system-test .venv/.synced $(PAGES) $(NATIVE) ## Run every test: units, kernel, Docker, browser, pages.
 	$(call CARGO,test) --quiet
 	$(NPM) test
-	$(AS_ROOT) $(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(AS_ROOT) $(BIN)/python -m pytest -n 2 --dist loadscope
 
 check: .venv/.synced web/node_modules/.installed ## Lint, types and layers; no root needed.
 	$(BIN)/ruff check .

@@ -1,10 +1,12 @@
 """What holds for all tests: which stay together, and that no example is timed."""
 
 import os
-from pathlib import Path
+from pathlib import PurePath
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("cnnf", deadline=None)
@@ -14,15 +16,23 @@ settings.load_profile("cnnf")
 # fifth of its work, and it is started a hundred times.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-_HERE = Path(__file__).parent
 #: What such a folder's tests share is dear to start, and lives as long as they run.
 _TOGETHER = frozenset({"browser", "docker", "estate"})
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test its group: its folder where much is shared, else its file."""
-    for item in items:
-        place = item.path.relative_to(_HERE)
-        folder = place.parts[0]
-        group = folder if folder in _TOGETHER else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+class Together(LoadScopeScheduling):  # type: ignore[misc] - untyped
+    """Gives a worker all tests of a folder where much is shared, else of a file.
+
+    By the path and not by marks (`xdist_group`): pytest 9.2 does not hear of those any more, and
+    each worker then makes everything for itself.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = PurePath(nodeid.partition("::")[0])
+        folder = file.parts[1]
+        return folder if folder in _TOGETHER else str(file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """However tests are distributed."""
+    return Together(config, log)
