@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
@@ -108,6 +108,8 @@ class Observer:
         self._listeners = Listeners()
         self._listeners_at = 0.0
         self._host_addresses: frozenset[bytes] = frozenset()
+        #: Made once: some hosts have thousands.
+        self._told_addresses: list[str] = []
         self._log_owner = SocketOwner()
         #: Who can be asked about connections from an address that containers share.
         self.shared: Callable[[bytes], SocketOwner | None] = lambda _: None
@@ -128,8 +130,7 @@ class Observer:
     @property
     def host_addresses(self) -> list[str]:
         """This host's addresses but loopback and link-local ones."""
-        parsed = sorted(map(ip_address, self._host_addresses), key=lambda one: (one.version, one))
-        return [str(one) for one in parsed if not one.is_loopback and not one.is_link_local]
+        return self._told_addresses
 
     @property
     def listeners(self) -> Listeners:
@@ -283,8 +284,11 @@ class Observer:
     async def read_addresses(self) -> None:
         """Read the host's addresses anew; the ones known so far stay when that fails."""
         try:
-            self._host_addresses = frozenset(await asyncio.to_thread(addresses.host_addresses))
-            self._news += 1
+            found = frozenset(await asyncio.to_thread(addresses.host_addresses))
+            if found != self._host_addresses:
+                self._host_addresses = found
+                self._told_addresses = _told(found)
+                self._news += 1
         except KernelError as error:
             _log.warning("host addresses can't be read", error=str(error))
 
@@ -400,6 +404,11 @@ class Observer:
             self._listeners = await asyncio.to_thread(self._services.listeners)
         self._listeners_at = time.monotonic()
         self._news += 1
+
+
+def _told(host_addresses: Iterable[bytes]) -> list[str]:
+    parsed = sorted(map(ip_address, host_addresses), key=lambda one: (one.version, one))
+    return [str(one) for one in parsed if not one.is_loopback and not one.is_link_local]
 
 
 def _existing(pids: list[int]) -> list[Sighting]:
