@@ -235,13 +235,13 @@ class Defender:
                     await self._wanted_news.wait()
         self._residents.networks_news.clear()
         self._wanted_news.clear()
+        self._address_watch.start()
         await self._refresh_services()
         await self._residents.filter_bridges()
         scopes = Scopes(containers=self._wanted.containers, hosts=self._wanted.hosts)
         # Connections that are made while we look are counted by both; better twice than not at
         # all only here, so the look comes before the rules.
         await self._observer.find_existing(scopes, before=None)
-        self._address_watch.start()
         self._watch.start()
         self._naming.start()
         self._loops.start(self._offload.plan.generation)

@@ -108,6 +108,7 @@ class Observer:
         self._listeners = Listeners()
         self._listeners_at = 0.0
         self._host_addresses: frozenset[bytes] = frozenset()
+        self._addresses_read = False
         #: Made once: some hosts have thousands.
         self._told_addresses: list[str] = []
         self._log_owner = SocketOwner()
@@ -275,16 +276,22 @@ class Observer:
         return done
 
     async def refresh(self) -> list[Instance]:
-        """Read the host's addresses, listeners and services anew. Raises NetlinkError, OSError."""
-        await self.read_addresses()
+        """Read the host's listeners and services anew, and its addresses where that failed.
+
+        Raises NetlinkError, OSError.
+        """
+        if not self._addresses_read:
+            await self.read_addresses()
         await self._read_listeners()
         async with self._worker:
             return await asyncio.to_thread(self._services.instances, self.host_addresses)
 
     async def read_addresses(self) -> None:
         """Read the host's addresses anew; the ones known so far stay when that fails."""
+        self._addresses_read = False
         try:
             found = frozenset(await asyncio.to_thread(addresses.host_addresses))
+            self._addresses_read = True
             if found != self._host_addresses:
                 self._host_addresses = found
                 self._told_addresses = _told(found)

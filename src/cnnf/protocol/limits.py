@@ -33,3 +33,9 @@ PUBLIC_MAX = 256
 STALE_MAX = 8_192
 #: Container networks of one host; Docker's own pools end at some 30.
 NETWORKS_MAX = 256
+
+#: How long a Defender keeps a connection that says nothing, and how long a Console does: a
+#: heartbeat each ten seconds goes over the same one, without a handshake, and who asks lets go
+#: first, so that no request meets a connection that is being closed.
+CONNECTION_IDLE_SECONDS = 30.0
+CONNECTION_IDLE_MAX_SECONDS = 40

@@ -315,7 +315,7 @@ CONFLICT_DESCRIPTORS_MAX = 100_000
 #: How long after a connection was opened its SYN may still be reported: a generation of 10 s, its
 #: reading and a report. Where generations are longer, the lag is.
 COVERAGE_LAG_SECONDS = 15.0
-#: Seconds between two readings, at 0.8 ms a namespace: 50 containers take 0.3 % of a core. What is
+#: Seconds between two readings, at 0.3 ms a namespace: 50 containers take 0.1 % of a core. What is
 #: shown of those with connections that nobody saw.
 COVERAGE_INTERVAL_SECONDS = 15.0
 COVERAGE_SHOWN_MAX = 5
