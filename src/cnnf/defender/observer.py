@@ -185,16 +185,23 @@ class Observer:
         """Has something been asked about that no loop tells of? Then `asked` is to be counted."""
         return self.untold > self._reckoning.missed
 
+    def switch(self, generation: int) -> None:
+        """This generation is about to be in force."""
+        self._reckoning.switch(generation)
+
     async def take_tallies(
-        self, tallies: list[Tally], since_ms: int, now_ms: int, *, final: bool
+        self, tallies: list[Tally], generation: int, since_ms: int, now_ms: int, *, final: bool
     ) -> None:
-        """What the kernel counted by itself in a span of time; `final`: a generation is over.
+        """What the kernel counted by itself in a span of time; `final`: that generation is over.
 
         There may be more than can wait for a name. What was counted is not lost for that: it is
         named meanwhile.
         """
         async with self._taking:
-            self._reckoning.begin(tallies)
+            # Answers that have waited long enough are sightings, too.
+            await self._make_room()
+            taken_ms = time.monotonic_ns() // 1_000_000
+            self._reckoning.begin(tallies, generation, taken_ms)
             for at, tally in enumerate(tallies):
                 if not at % _BATCH_MAX:
                     await self._make_room()
@@ -222,7 +229,7 @@ class Observer:
         """Attribute everything that has arrived, and what waits where its time has come; all of it
         when there is no time left."""
         if not patient:
-            self._reckoning.settle_early()
+            self._reckoning.finish(self.untold, _now_ms())
         while self._sightings:
             started = time.thread_time()
             await self._attribute_next()

@@ -34,7 +34,7 @@ def observer() -> Iterator[Observer]:
 def _taken(observer: Observer, tallies: list[Tally]) -> list[Sighting]:
     met: list[Sighting] = []
     observer.met = met.append
-    asyncio.run(observer.take_tallies(tallies, 1, 2, final=True))
+    asyncio.run(observer.take_tallies(tallies, 0, 1, 2, final=True))
     return met
 
 

@@ -187,6 +187,11 @@ TABLES_REMEMBERED_MAX = 8
 #: are forgotten: what the kernel counts for them is then told without its cause.
 DECISIONS_KEPT_MAX = 50_000
 
+#: A loop reports within a quarter of a second, and its report may wait for the daemon, which is at
+#: other work for a while where tens of thousands of flows are to be named. What nobody has told of
+#: after so long, nobody will.
+REPORT_LATE_MS = 1_500
+
 #: Flows that were asked about more or less often than the loops have told of yet; ~200 bytes each.
 #: Beyond it no more are kept: what a dead loop missed of those makes no edge.
 MISSED_FLOWS_MAX = 50_000
