@@ -372,6 +372,7 @@ class Defender:
             while waited <= min(self._offload.reading_seconds / COUNT_TIME_SHARE, _COUNT_PAUSE_MAX):
                 await asyncio.sleep(COUNT_INTERVAL_SECONDS)
                 waited += COUNT_INTERVAL_SECONDS
+                await self._observer.settle()
 
     def _rules_changed(self, change: RulesetChange) -> None:
         self._changed_by = change.program

@@ -121,8 +121,9 @@ class Observer:
         self.lost = 0
         #: Told of every sighting, also of what the kernel counts by itself.
         self.met: Callable[[Sighting], None] = lambda _: None
-        #: Packets that no loop's flows tell of, set by who reads the counters.
-        self.untold = 0
+        #: Packets that no loop's flows tell of, set by who reads the counters; and that loops told
+        #: of when there was no room.
+        self.untold = self._left_out = 0
 
     def close(self) -> None:
         """Close the socket that asks the kernel."""
@@ -150,7 +151,11 @@ class Observer:
                 self._look_quickly(seen.cgroup, seen.inode)
             if seen.count:
                 cause = self._judging.cause(report, seen)
-                self._put(self._reckoning.seen(seen, cause))
+                if cause.effect in _UNTOLD and len(self._sightings) >= PENDING_FLOWS_MAX:
+                    # As if no loop had told: the kernel has counted them, and says so later.
+                    self._left_out += seen.count
+                else:
+                    self._put(self._reckoning.seen(seen, cause))
 
     def take_logged(self, packet: LoggedPacket) -> None:
         """A SYN of the limited view; its socket is looked up at once, while it is connecting."""
@@ -183,7 +188,11 @@ class Observer:
     @property
     def misses(self) -> bool:
         """Has something been asked about that no loop tells of? Then `asked` is to be counted."""
-        return self.untold > self._reckoning.missed
+        return self._missing > self._reckoning.missed
+
+    @property
+    def _missing(self) -> int:
+        return self.untold + self._left_out
 
     def switch(self, generation: int) -> None:
         """This generation is about to be in force."""
@@ -206,7 +215,13 @@ class Observer:
                 if not at % _BATCH_MAX:
                     await self._make_room()
                 self._reckoning.take(tally, since_ms, now_ms)
-            self._reckoning.end(self.untold, since_ms, now_ms, final=final)
+            self._reckoning.end(self._missing, since_ms, now_ms, final=final)
+
+    async def settle(self) -> None:
+        """Tell of what no report has come of in time."""
+        async with self._taking:
+            await self._make_room()
+            self._reckoning.settle(self._missing, time.monotonic_ns() // 1_000_000, _now_ms())
 
     def _is_own(self, source: bytes) -> bool:
         return plain(source) in self._host_addresses or is_loopback(plain(source))
@@ -229,7 +244,7 @@ class Observer:
         """Attribute everything that has arrived, and what waits where its time has come; all of it
         when there is no time left."""
         if not patient:
-            self._reckoning.finish(self.untold, _now_ms())
+            self._reckoning.finish(self._missing, _now_ms())
         while self._sightings:
             started = time.thread_time()
             await self._attribute_next()
@@ -331,7 +346,8 @@ class Observer:
             self._services.look_quickly(cgroup, inode, thoroughly=ruled)
 
     def _put(self, sighting: Sighting) -> None:
-        if len(self._sightings) >= PENDING_FLOWS_MAX:
+        # Room for what nothing else tells of: what was counted, and who was kept away.
+        if len(self._sightings) >= 2 * PENDING_FLOWS_MAX:
             self.lost += sighting.connections
             return
         self.met(sighting)
@@ -436,6 +452,8 @@ def _existing(pids: list[int]) -> list[Sighting]:
     return merge(rooms, found.tracked, _now_ms())
 
 
+#: What a flow is taken to be that only the kernel has counted.
+_UNTOLD = frozenset({None, "allow"})
 #: Effects that a person is told of.
 _TOLD = frozenset({"alert", "prevent"})
 

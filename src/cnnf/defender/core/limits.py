@@ -61,7 +61,9 @@ EXITS_WATCHED_MAX = 5_000
 #: How often it is noted that they live: one call each time, 4 a second.
 EXITS_LOOK_SECONDS = 0.25
 
-#: Flows kept for the next batch; ~400 bytes each. Beyond it new flows are dropped and counted.
+#: Flows kept for the next batch, and sightings that wait for their names; ~400 bytes each. Of more
+#: sightings what loops tell of is left to the kernel's counters, unless a rule decided. Beyond
+#: twice as many sightings, or so many flows, new ones are dropped and counted.
 PENDING_FLOWS_MAX = 50_000
 
 #: The share of a core that naming flows takes while they can wait, and the longest pause for it. A

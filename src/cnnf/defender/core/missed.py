@@ -76,6 +76,8 @@ class Missed:
             else:
                 self._left = {}
             self._ending = {}
+        if self._told >= untold:
+            return []
         before, self._standing = self._standing, {}
         due = []
         for flow, count in self._missing():

@@ -150,8 +150,7 @@ class Reckoning:
                 self._awaited.ask(
                     self._place(tally.flow), Asker(tally.flow.cgroup, 0), tally.passed
                 )
-        while self._early and taken_ms - self._early[0].taken_ms >= REPORT_LATE_MS:
-            self._settle(self._early.popleft())
+        self._settle_early()
 
     def take(self, tally: Tally, since_ms: int, now_ms: int) -> None:
         """One of the reading's flows."""
@@ -180,11 +179,21 @@ class Reckoning:
             self._missed.settle(untold, self._taken_ms, final=final), since_ms, now_ms
         )
 
+    def settle(self, untold: int, taken_ms: int, now_ms: int) -> None:
+        """Between readings: what word has not come of in time is told without it."""
+        self._taken_ms = taken_ms
+        self._settle_early()
+        self._tell_missing(self._missed.settle(untold, taken_ms, final=False), now_ms, now_ms)
+
     def finish(self, untold: int, now_ms: int) -> None:
         """No more reports come: what still waits for word of who asked is told without it."""
         while self._early:
             self._settle(self._early.popleft())
         self._tell_missing(self._missed.settle_all(untold), now_ms, now_ms)
+
+    def _settle_early(self) -> None:
+        while self._early and self._taken_ms - self._early[0].taken_ms >= REPORT_LATE_MS:
+            self._settle(self._early.popleft())
 
     def _tell_missing(self, missing: list[tuple[FlowKey, int]], since_ms: int, now_ms: int) -> None:
         for flow, count in missing:
