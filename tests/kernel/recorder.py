@@ -217,6 +217,7 @@ class Recorder:
 
     async def do_policy(self, text: str) -> object:
         """Put a policy in force; the milliseconds until it was."""
+        await self.observer.read_addresses()
         await self.observer.refresh()
         self._tell_surroundings()
         started = time.monotonic()

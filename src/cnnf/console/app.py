@@ -7,6 +7,7 @@ makes first-start credentials, and serves two listeners until SIGTERM or SIGINT.
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -41,8 +42,12 @@ from cnnf.console.store import policies as policies_store
 from cnnf.console.store import settings as settings_store
 from cnnf.console.store.database import Database, check_version
 from cnnf.console.store.sqlite_flows import SqliteFlowStore
+from cnnf.protocol.limits import CONNECTION_IDLE_MAX_SECONDS
 
 log = structlog.get_logger()
+
+#: People's connections that say nothing are closed after so long.
+_IDLE_SECONDS = 5
 
 #: Called with Radar's address and, at the first start, with the new password.
 Tell = Callable[[str, NewPassword | None], None]
@@ -71,6 +76,7 @@ def run(options: Options, tell: Tell) -> None:
         parse(options.listen, "--listen"),
         parse(options.defender_listen, "--defender-listen"),
     )
+    _allow_connections()
     # Whatever is made from here on, by the database too, is readable by its owner only.
     os.umask(0o077)
     directory = DataDirectory(options.data_dir)
@@ -87,6 +93,15 @@ def run(options: Options, tell: Tell) -> None:
                 f"data directory {directory.path}: {error.strerror or error}",
                 hint="Is the disk full or read-only?",
             ) from error
+
+
+def _allow_connections() -> None:
+    """Systems begin with 1,024 open files, and let a program have more that asks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.OPEN_FILES_MAX
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def reset_password(data_dir: Path) -> NewPassword:
@@ -127,7 +142,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: ASGIApp, context: ssl.SSLContext | None, connections_max: int) -> _Server:
+def _server(
+    app: ASGIApp,
+    context: ssl.SSLContext | None,
+    connections_max: int,
+    idle_seconds: int = _IDLE_SECONDS,
+) -> _Server:
     config = uvicorn.Config(
         app,
         http=PeerProtocol,
@@ -139,6 +159,7 @@ def _server(app: ASGIApp, context: ssl.SSLContext | None, connections_max: int) 
         proxy_headers=False,
         timeout_graceful_shutdown=limits.STOP_S,
         limit_concurrency=connections_max,
+        timeout_keep_alive=idle_seconds,
         ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
     return _Server(config)
@@ -167,6 +188,7 @@ async def _serve(
                 applications.defender_listener(services),
                 authority.server_context(hosts, defenders=True),
                 limits.DEFENDER_CONNECTIONS_MAX,
+                CONNECTION_IDLE_MAX_SECONDS,
             ),
         )
         tasks = [

@@ -196,9 +196,12 @@ BATCH_RULES_HIT_MAX = 20_000
 
 #: The body of an API request; of a batch see `cnnf.protocol.limits`.
 API_BODY_BYTES_MAX = 64 * 1024
-#: Connections of each listener; further ones are answered with 503.
+#: Connections of each listener; further ones are answered with 503. A Defender has up to three: its
+#: stream, its batches, its questions; 10,000 of them come to 30,000 where all ask at once.
 CONNECTIONS_MAX = 2_000
-DEFENDER_CONNECTIONS_MAX = 20_000
+DEFENDER_CONNECTIONS_MAX = 32_000
+#: Files and connections that this program opens at most, if it is allowed so many.
+OPEN_FILES_MAX = 65_536
 
 #: Jobs waiting for the writer; further ones are answered with 503.
 WRITE_QUEUE_MAX = 1_000

@@ -258,13 +258,13 @@ class Defender:
                     await self._wanted_news.wait()
         self._residents.networks_news.clear()
         self._wanted_news.clear()
+        self._address_watch.start()
         await self._refresh_services()
         await self._residents.filter_bridges()
         scopes = Scopes(containers=self._wanted.containers, hosts=self._wanted.hosts)
         # Connections that are made while we look are counted by both; better twice than not at
         # all only here, so the look comes before the rules.
         await self._observer.find_existing(scopes, before=None)
-        self._address_watch.start()
         self._watch.start()
         self._naming.start()
         self._loops.start(self._offload.plan.generation)
@@ -399,6 +399,7 @@ class Defender:
             while waited <= min(self._offload.reading_seconds / COUNT_TIME_SHARE, _COUNT_PAUSE_MAX):
                 await asyncio.sleep(COUNT_INTERVAL_SECONDS)
                 waited += COUNT_INTERVAL_SECONDS
+                await self._observer.settle()
 
     def _rules_changed(self, change: RulesetChange) -> None:
         self._changed_by = change.program

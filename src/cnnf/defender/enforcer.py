@@ -164,7 +164,7 @@ class Enforcer:
             self._counted_since_ms = began_ms
         else:
             span, self._former = self._former, self._former._replace(since_ms=began_ms)
-        await self._observer.take_tallies(tallies, *span, final=False)
+        await self._observer.take_tallies(tallies, generation, *span, final=False)
 
     async def restore(self, by: str) -> None:
         """Put back what somebody has changed of ours. Raises KernelError, NetlinkError, OSError."""
@@ -212,6 +212,7 @@ class Enforcer:
         # Counting begins when `nft` is done, more than a millisecond later: whoever has ended just
         # now had no part in it.
         began_ms = _now_ms() + 1
+        self._observer.switch(self._offload.plan.generation + 1)
         try:
             confirmed = await self._offload.change(levels=levels, **changes)
         except CountsUnreadError as error:
@@ -236,7 +237,8 @@ class Enforcer:
         """Take what the generation before has counted, if that is still to be done."""
         tallies = await self._read(self._offload.collect)
         if tallies is not None:
-            await self._observer.take_tallies(tallies, *self._former, final=True)
+            generation = self._offload.plan.generation - 1
+            await self._observer.take_tallies(tallies, generation, *self._former, final=True)
 
     async def _read(self, read: Callable[..., Awaitable[list[Tally] | None]]) -> list[Tally] | None:
         try:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
@@ -108,6 +108,9 @@ class Observer:
         self._listeners = Listeners()
         self._listeners_at = 0.0
         self._host_addresses: frozenset[bytes] = frozenset()
+        self._addresses_read = False
+        #: Made once: some hosts have thousands.
+        self._told_addresses: list[str] = []
         self._log_owner = SocketOwner()
         #: Who can be asked about connections from an address that containers share.
         self.shared: Callable[[bytes], SocketOwner | None] = lambda _: None
@@ -118,8 +121,9 @@ class Observer:
         self.lost = 0
         #: Told of every sighting, also of what the kernel counts by itself.
         self.met: Callable[[Sighting], None] = lambda _: None
-        #: Packets that no loop's flows tell of, set by who reads the counters.
-        self.untold = 0
+        #: Packets that no loop's flows tell of, set by who reads the counters; and that loops told
+        #: of when there was no room.
+        self.untold = self._left_out = 0
 
     def close(self) -> None:
         """Close the socket that asks the kernel."""
@@ -128,8 +132,7 @@ class Observer:
     @property
     def host_addresses(self) -> list[str]:
         """This host's addresses but loopback and link-local ones."""
-        parsed = sorted(map(ip_address, self._host_addresses), key=lambda one: (one.version, one))
-        return [str(one) for one in parsed if not one.is_loopback and not one.is_link_local]
+        return self._told_addresses
 
     @property
     def listeners(self) -> Listeners:
@@ -148,7 +151,11 @@ class Observer:
                 self._look_quickly(seen.cgroup, seen.inode)
             if seen.count:
                 cause = self._judging.cause(report, seen)
-                self._put(self._reckoning.seen(seen, cause))
+                if cause.effect in _UNTOLD and len(self._sightings) >= PENDING_FLOWS_MAX:
+                    # As if no loop had told: the kernel has counted them, and says so later.
+                    self._left_out += seen.count
+                else:
+                    self._put(self._reckoning.seen(seen, cause))
 
     def take_logged(self, packet: LoggedPacket) -> None:
         """A SYN of the limited view; its socket is looked up at once, while it is connecting."""
@@ -181,23 +188,40 @@ class Observer:
     @property
     def misses(self) -> bool:
         """Has something been asked about that no loop tells of? Then `asked` is to be counted."""
-        return self.untold > self._reckoning.missed
+        return self._missing > self._reckoning.missed
+
+    @property
+    def _missing(self) -> int:
+        return self.untold + self._left_out
+
+    def switch(self, generation: int) -> None:
+        """This generation is about to be in force."""
+        self._reckoning.switch(generation)
 
     async def take_tallies(
-        self, tallies: list[Tally], since_ms: int, now_ms: int, *, final: bool
+        self, tallies: list[Tally], generation: int, since_ms: int, now_ms: int, *, final: bool
     ) -> None:
-        """What the kernel counted by itself in a span of time; `final`: a generation is over.
+        """What the kernel counted by itself in a span of time; `final`: that generation is over.
 
         There may be more than can wait for a name. What was counted is not lost for that: it is
         named meanwhile.
         """
         async with self._taking:
-            self._reckoning.begin(tallies)
+            # Answers that have waited long enough are sightings, too.
+            await self._make_room()
+            taken_ms = time.monotonic_ns() // 1_000_000
+            self._reckoning.begin(tallies, generation, taken_ms)
             for at, tally in enumerate(tallies):
                 if not at % _BATCH_MAX:
                     await self._make_room()
                 self._reckoning.take(tally, since_ms, now_ms)
-            self._reckoning.end(self.untold, since_ms, now_ms, final=final)
+            self._reckoning.end(self._missing, since_ms, now_ms, final=final)
+
+    async def settle(self) -> None:
+        """Tell of what no report has come of in time."""
+        async with self._taking:
+            await self._make_room()
+            self._reckoning.settle(self._missing, time.monotonic_ns() // 1_000_000, _now_ms())
 
     def _is_own(self, source: bytes) -> bool:
         return plain(source) in self._host_addresses or is_loopback(plain(source))
@@ -220,7 +244,7 @@ class Observer:
         """Attribute everything that has arrived, and what waits where its time has come; all of it
         when there is no time left."""
         if not patient:
-            self._reckoning.settle_early()
+            self._reckoning.finish(self._missing, _now_ms())
         while self._sightings:
             started = time.thread_time()
             await self._attribute_next()
@@ -274,17 +298,26 @@ class Observer:
         return done
 
     async def refresh(self) -> list[Instance]:
-        """Read the host's addresses, listeners and services anew. Raises NetlinkError, OSError."""
-        await self.read_addresses()
+        """Read the host's listeners and services anew, and its addresses where that failed.
+
+        Raises NetlinkError, OSError.
+        """
+        if not self._addresses_read:
+            await self.read_addresses()
         await self._read_listeners()
         async with self._worker:
             return await asyncio.to_thread(self._services.instances, self.host_addresses)
 
     async def read_addresses(self) -> None:
         """Read the host's addresses anew; the ones known so far stay when that fails."""
+        self._addresses_read = False
         try:
-            self._host_addresses = frozenset(await asyncio.to_thread(addresses.host_addresses))
-            self._news += 1
+            found = frozenset(await asyncio.to_thread(addresses.host_addresses))
+            self._addresses_read = True
+            if found != self._host_addresses:
+                self._host_addresses = found
+                self._told_addresses = _told(found)
+                self._news += 1
         except KernelError as error:
             _log.warning("host addresses can't be read", error=str(error))
 
@@ -313,7 +346,8 @@ class Observer:
             self._services.look_quickly(cgroup, inode, thoroughly=ruled)
 
     def _put(self, sighting: Sighting) -> None:
-        if len(self._sightings) >= PENDING_FLOWS_MAX:
+        # Room for what nothing else tells of: what was counted, and who was kept away.
+        if len(self._sightings) >= 2 * PENDING_FLOWS_MAX:
             self.lost += sighting.connections
             return
         self.met(sighting)
@@ -402,6 +436,11 @@ class Observer:
         self._news += 1
 
 
+def _told(host_addresses: Iterable[bytes]) -> list[str]:
+    parsed = sorted(map(ip_address, host_addresses), key=lambda one: (one.version, one))
+    return [str(one) for one in parsed if not one.is_loopback and not one.is_link_local]
+
+
 def _existing(pids: list[int]) -> list[Sighting]:
     found = survey(pids)
     rooms = [
@@ -413,6 +452,8 @@ def _existing(pids: list[int]) -> list[Sighting]:
     return merge(rooms, found.tracked, _now_ms())
 
 
+#: What a flow is taken to be that only the kernel has counted.
+_UNTOLD = frozenset({None, "allow"})
 #: Effects that a person is told of.
 _TOLD = frozenset({"alert", "prevent"})
 

@@ -38,3 +38,8 @@ NETWORKS_MAX = 256
 #: JSON writes a line's end or a quote in two bytes, and as much of names and values once more with
 #: keys of 40,000 rules and objects at 250 bytes.
 POLICY_BYTES_MAX = 80 * 1024 * 1024
+#: How long a Defender keeps a connection that says nothing, and how long a Console does: a
+#: heartbeat each ten seconds goes over the same one, without a handshake, and who asks lets go
+#: first, so that no request meets a connection that is being closed.
+CONNECTION_IDLE_SECONDS = 30.0
+CONNECTION_IDLE_MAX_SECONDS = 40

@@ -58,6 +58,9 @@ class Tenants(NamedTuple):
     expected: bool = False
 
 
+_NOBODY = Tenants()
+
+
 class Published(NamedTuple):
     """What a host's port leads to."""
 
@@ -265,9 +268,13 @@ class AddressBook:
 
     def tenants(self, address: bytes, first_ms: int, last_ms: int) -> Tenants:
         """Who had the address from the first to the last of these moments."""
+        tenures = self._tenures.get(address)
+        if not tenures:
+            # So it is for most ends of most flows.
+            return _NOBODY
         found = [
             one
-            for one in self._tenures.get(address, ())
+            for one in tenures
             if one.since <= last_ms and (not one.until or first_ms <= one.until)
         ]
         if len({one.room for one in found}) > 1:

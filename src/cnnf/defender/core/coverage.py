@@ -145,6 +145,9 @@ class Coverage:
         self._series.clear()
 
 
+_READ = frozenset({"ActiveOpens", "AttemptFails", "TCPSynRetrans"})
+
+
 def parse_opened(snmp: str, netstat: str, dev: str) -> Opened | None:
     """A reading from `/proc/PID/net/snmp`, `netstat` and `dev`; None when they are not readable."""
     tcp, extended = _row(snmp, "Tcp:"), _row(netstat, "TcpExt:")
@@ -163,7 +166,12 @@ def _row(text: str, name: str) -> dict[str, int]:
     rows = [line.split()[1:] for line in text.splitlines() if line.startswith(name)]
     if len(rows) != 2:
         return {}
-    return {key: int(value) for key, value in zip(*rows, strict=False) if _is_number(value)}
+    return {
+        key: int(value)
+        for key, value in zip(*rows, strict=False)
+        # There are over a hundred, in each namespace.
+        if key in _READ and _is_number(value)
+    }
 
 
 def _loopback_packets(dev: str) -> int:

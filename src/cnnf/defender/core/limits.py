@@ -61,7 +61,9 @@ EXITS_WATCHED_MAX = 5_000
 #: How often it is noted that they live: one call each time, 4 a second.
 EXITS_LOOK_SECONDS = 0.25
 
-#: Flows kept for the next batch; ~400 bytes each. Beyond it new flows are dropped and counted.
+#: Flows kept for the next batch, and sightings that wait for their names; ~400 bytes each. Of more
+#: sightings what loops tell of is left to the kernel's counters, unless a rule decided. Beyond
+#: twice as many sightings, or so many flows, new ones are dropped and counted.
 PENDING_FLOWS_MAX = 50_000
 
 #: The share of a core that naming flows takes while they can wait, and the longest pause for it. A
@@ -186,6 +188,11 @@ TABLES_REMEMBERED_MAX = 8
 #: Decisions of rules about flows that the kernel remembers; ~300 bytes each. Beyond it the oldest
 #: are forgotten: what the kernel counts for them is then told without its cause.
 DECISIONS_KEPT_MAX = 50_000
+
+#: A loop reports within a quarter of a second, and its report may wait for the daemon, which is at
+#: other work for a while where tens of thousands of flows are to be named. What nobody has told of
+#: after so long, nobody will.
+REPORT_LATE_MS = 1_500
 
 #: Flows that were asked about more or less often than the loops have told of yet; ~200 bytes each.
 #: Beyond it no more are kept: what a dead loop missed of those makes no edge.
@@ -331,7 +338,7 @@ CONFLICT_DESCRIPTORS_MAX = 100_000
 #: How long after a connection was opened its SYN may still be reported: a generation of 10 s, its
 #: reading and a report. Where generations are longer, the lag is.
 COVERAGE_LAG_SECONDS = 15.0
-#: Seconds between two readings, at 0.8 ms a namespace: 50 containers take 0.3 % of a core. What is
+#: Seconds between two readings, at 0.3 ms a namespace: 50 containers take 0.1 % of a core. What is
 #: shown of those with connections that nobody saw.
 COVERAGE_INTERVAL_SECONDS = 15.0
 COVERAGE_SHOWN_MAX = 5

@@ -93,8 +93,11 @@ class Names:
 
     def label(self, asker: bytes, address: bytes, now_ms: int) -> tuple[str, ...]:
         """Names for a person: those that hold, or what it was last called, for a while."""
-        holding, named = self.matching(asker, address, now_ms), self._named(asker, address)
-        if holding or not named:
+        named = self._named(asker, address)
+        if not named:
+            return ()
+        holding = self.matching(asker, address, now_ms)
+        if holding:
             return holding
         name, until = max(named.items(), key=lambda one: one[1])
         return (name,) if until + NAME_LINGER_MS > now_ms else ()
@@ -136,7 +139,8 @@ class Names:
         return [Changed(asker, address) for address in view]
 
     def _named(self, asker: bytes, address: bytes) -> _Named:
-        return self._views.get(asker, _View()).get(address, {})
+        view = self._views.get(asker)
+        return view.get(address, {}) if view else {}
 
     def _make_room(self, asker: bytes) -> list[Changed]:
         """Room for one address: the asker's own oldest goes, or some of those who have most."""

@@ -5,14 +5,14 @@ was decided is known from the packet loops' reports; an answer may be counted be
 its attempt has come.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from cnnf.defender.core.answers import Asker, Awaited, Place
 from cnnf.defender.core.attribution import Sighting
 from cnnf.defender.core.judgement import Cause
-from cnnf.defender.core.limits import ANSWERS_AWAITED_MAX, DECISIONS_KEPT_MAX
+from cnnf.defender.core.limits import ANSWERS_AWAITED_MAX, DECISIONS_KEPT_MAX, REPORT_LATE_MS
 from cnnf.defender.core.missed import Missed
 from cnnf.defender.core.observations import Seen
 from cnnf.defender.core.tables import UDP
@@ -44,6 +44,8 @@ class _Early(NamedTuple):
     number: int
     since_ms: int
     now_ms: int
+    #: When they were taken, by the clock that `begin` is told.
+    taken_ms: int
 
 
 class _Told(NamedTuple):
@@ -77,7 +79,10 @@ class Reckoning:
         self._is_shared = is_shared
         self._put = put
         self._awaited = Awaited()
-        self._early: list[_Early] = []
+        self._early: deque[_Early] = deque()
+        self._taken_ms = 0
+        self._generation = 0
+        self._ending = False
         self._missed = Missed()
         self._decisions: OrderedDict[FlowKey, _Decided] = OrderedDict()
 
@@ -128,14 +133,24 @@ class Reckoning:
         if len(self._decisions) > DECISIONS_KEPT_MAX:
             self._decisions.popitem(last=False)
 
-    def begin(self, tallies: list[Tally]) -> None:
-        """A reading has come. Attempts before answers: those who have asked are then known."""
+    def switch(self, generation: int) -> None:
+        """This generation is about to be in force. Said before it is: what loops then tell may
+        be of either."""
+        self._generation = generation
+        self._missed.switch()
+
+    def begin(self, tallies: list[Tally], generation: int, taken_ms: int) -> None:
+        """A reading of a generation has come, at a moment of a clock that goes on evenly.
+
+        Attempts before answers: those who have asked are then known.
+        """
+        self._taken_ms, self._ending = taken_ms, generation != self._generation
         for tally in tallies:
             if tally.flow.cgroup and tally.passed:
                 self._awaited.ask(
                     self._place(tally.flow), Asker(tally.flow.cgroup, 0), tally.passed
                 )
-        self.settle_early()
+        self._settle_early()
 
     def take(self, tally: Tally, since_ms: int, now_ms: int) -> None:
         """One of the reading's flows."""
@@ -150,23 +165,41 @@ class Reckoning:
         for figure, number in (("answered", tally.answered), ("refused", tally.reset)):
             left = self._share(told, flow, place, figure, number) if number else 0
             if left:
-                self._take_early(_Early(flow, place, figure, left, since_ms, now_ms))
+                self._take_early(
+                    _Early(flow, place, figure, left, since_ms, now_ms, self._taken_ms)
+                )
         self._tell(told)
         if tally.asked:
-            self._missed.asked(flow._replace(source=place.source), tally.asked)
+            asked = flow._replace(source=place.source)
+            self._missed.asked(asked, tally.asked, ending=self._ending)
 
     def end(self, untold: int, since_ms: int, now_ms: int, *, final: bool) -> None:
         """The reading is over; `untold` packets in all were asked about that no loop told of."""
-        for flow, missing in self._missed.settle(untold, final=final):
-            told = _Told(since_ms, now_ms, {})
-            told.add(flow, _DEFAULT, 0, "connections", missing)
-            self._tell(told)
+        self._tell_missing(
+            self._missed.settle(untold, self._taken_ms, final=final), since_ms, now_ms
+        )
 
-    def settle_early(self) -> None:
-        """Word of whoever asked is there by now, or never comes."""
-        early, self._early = self._early, []
-        for one in early:
-            self._settle(one)
+    def settle(self, untold: int, taken_ms: int, now_ms: int) -> None:
+        """Between readings: what word has not come of in time is told without it."""
+        self._taken_ms = taken_ms
+        self._settle_early()
+        self._tell_missing(self._missed.settle(untold, taken_ms, final=False), now_ms, now_ms)
+
+    def finish(self, untold: int, now_ms: int) -> None:
+        """No more reports come: what still waits for word of who asked is told without it."""
+        while self._early:
+            self._settle(self._early.popleft())
+        self._tell_missing(self._missed.settle_all(untold), now_ms, now_ms)
+
+    def _settle_early(self) -> None:
+        while self._early and self._taken_ms - self._early[0].taken_ms >= REPORT_LATE_MS:
+            self._settle(self._early.popleft())
+
+    def _tell_missing(self, missing: list[tuple[FlowKey, int]], since_ms: int, now_ms: int) -> None:
+        for flow, count in missing:
+            told = _Told(since_ms, now_ms, {})
+            told.add(flow, _DEFAULT, 0, "connections", count)
+            self._tell(told)
 
     def _place(self, flow: FlowKey) -> Place:
         """Where a flow goes. Its source tells askers apart: nothing where the host itself asks."""
@@ -202,8 +235,7 @@ class Reckoning:
             told.add(flow, decided.through, inode, figure, number)
 
     def _take_early(self, early: _Early) -> None:
-        """Keep answers until the next reading, seconds later: loops tell within a quarter of one
-        whose attempts they answered."""
+        """Keep answers until a loop has told whose attempts it answered, or should have."""
         if len(self._early) < ANSWERS_AWAITED_MAX:
             self._early.append(early)
         else:

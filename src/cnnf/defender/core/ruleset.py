@@ -32,12 +32,13 @@ than the loops have answered.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
 
 from cnnf.defender.core import chains, dns_chains
-from cnnf.defender.core.limits import SET_ELEMENTS_MAX
+from cnnf.defender.core.limits import CGROUP_LEVELS, SET_ELEMENTS_MAX
 from cnnf.defender.core.plan import Plan, Role, address_key, cgroup_key
 from cnnf.policy.addresses import INSIDE_NETWORKS, Network
 
@@ -68,7 +69,7 @@ class FlowSet(msgspec.Struct, frozen=True):
 
 def flow_sets(plan: Plan, generation: int) -> tuple[FlowSet, ...]:
     """All sets of flows of a generation."""
-    return tuple(one for one, _ in _sets(plan, generation & 1))
+    return tuple(one for one, _ in _sets(plan.levels, generation & 1))
 
 
 def count_sets(plan: Plan, generation: int, *, asked: bool) -> tuple[FlowSet, ...]:
@@ -77,13 +78,19 @@ def count_sets(plan: Plan, generation: int, *, asked: bool) -> tuple[FlowSet, ..
     return tuple(one for one in flow_sets(plan, generation) if one.role not in left_out)
 
 
-def _sets(plan: Plan, parity: int) -> Iterator[tuple[FlowSet, str]]:
+# Counting asks for them every other second.
+@lru_cache(2 * CGROUP_LEVELS)
+def _sets(levels: int, parity: int) -> tuple[tuple[FlowSet, str], ...]:
+    return tuple(_each_set(levels, parity))
+
+
+def _each_set(levels: int, parity: int) -> Iterator[tuple[FlowSet, str]]:
     families: tuple[Literal[4, 6], ...] = (4, 6)
     for role in _BY_ADDRESS:
         for family in families:
             name = f"{role}{family}_{parity}"
             yield FlowSet(name, role, family, 0), address_key(family)
-    for level in range(1, plan.levels + 1):
+    for level in range(1, levels + 1):
         for role in _BY_CGROUP:
             for family in families:
                 name = f"{role}_l{level}v{family}_{parity}"
@@ -137,7 +144,7 @@ def rules_by_chain(plan: Plan) -> dict[str, int]:
 def _content(plan: Plan) -> Iterator[str]:
     """Sets that may be missing yet, elements, chains and rules: what a plan puts in force."""
     for parity in (0, 1):
-        for one, key in _sets(plan, parity):
+        for one, key in _sets(plan.levels, parity):
             counter = " counter;" if one.role in _WITH_COUNTER else ""
             yield (
                 f"add set inet {TABLE} {one.name} {{ typeof {key}; size {SET_ELEMENTS_MAX}; "

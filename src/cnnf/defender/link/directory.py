@@ -18,7 +18,7 @@ from cnnf.protocol.messages import Answers, Question
 #: A connection that waits for its SYN to be sent again does so within a second.
 _TIMEOUT = httpx.Timeout(5.0, connect=3.0)
 #: One question after the other on one connection; a renewed certificate is shown on the next one.
-_LIMITS = httpx.Limits(max_connections=1, keepalive_expiry=30.0)
+_LIMITS = httpx.Limits(max_connections=1, keepalive_expiry=limits.CONNECTION_IDLE_SECONDS)
 #: Answers that will never be different for the same question.
 _NEVER = frozenset({400, 413, 415, 422})
 

@@ -15,6 +15,7 @@ import structlog
 from cnnf.defender.core.outbox import Outbox, Parcel
 from cnnf.defender.link.answers import said
 from cnnf.defender.link.backlog import Backlog
+from cnnf.protocol import limits
 from cnnf.protocol.codec import CONTENT_TYPE, decode_json
 from cnnf.protocol.errors import ProtocolError
 from cnnf.protocol.messages import Ack, Settings
@@ -26,6 +27,7 @@ _RETRY_MAX_SECONDS = 10.0
 _POST_TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 #: The Console sends a comment every 10 s; three missed ones and the stream is made anew.
 _STREAM_TIMEOUT = httpx.Timeout(35.0, connect=5.0)
+_LIMITS = httpx.Limits(max_connections=1, keepalive_expiry=limits.CONNECTION_IDLE_SECONDS)
 #: Thousands of addresses that became stale, at 42 bytes each.
 _LINE_BYTES_MAX = 262_144
 
@@ -128,7 +130,7 @@ class Uplink:
                 wait = min(wait * 2, _RETRY_MAX_SECONDS)
 
     def _client(self, timeout: httpx.Timeout) -> httpx.AsyncClient:
-        return httpx.AsyncClient(verify=self._tls, timeout=timeout, trust_env=False)
+        return httpx.AsyncClient(verify=self._tls, timeout=timeout, limits=_LIMITS, trust_env=False)
 
     async def _post(self, client: httpx.AsyncClient, parcel: Parcel) -> bool:
         """True when the outbox may go on to the next batch."""

@@ -92,6 +92,9 @@ class _Form:
         packets = _first(data, counter, _COUNTER_PACKETS)
         if element is None or key is None or octets is None or packets is None:
             return None
+        if element[0] != _ATTRIBUTE.size:
+            # Something else stands before it, which would be read as a part of it.
+            return None
         ends_last = packets[1] == element[1] and octets[1] <= packets[0]
         numbers = octets[1] - octets[0] == 8 == packets[1] - packets[0]
         if not ends_last or not numbers or not key[1] <= octets[0]:

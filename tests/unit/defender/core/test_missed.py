@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnf.defender.core import missed as missed_module
+from cnnf.defender.core.limits import REPORT_LATE_MS
 from cnnf.defender.core.missed import Missed
 from cnnf.defender.core.tallies import FlowKey
 
@@ -12,75 +13,129 @@ FLOWS = [FlowKey(bytes([10, 0, 0, host]), 0, bytes([10, 0, 0, 9]), 80, 6) for ho
 A, B, _ = FLOWS
 
 
-def test_what_is_missing_twice_is_told_once() -> None:
-    missed = Missed()
-    missed.asked(A, 3)
-    missed.answered(A, 1)
-    assert missed.settle(2, final=False) == []
-    assert missed.settle(2, final=False) == [(A, 2)]
-    assert missed.settle(2, final=False) == []
-    assert missed.told == 2
+class Book:
+    """What is missing, read again and again; as late as a report may come, or at once.
+
+    `final`: a generation begins, and what the one before had counted is then read.
+    """
+
+    def __init__(self) -> None:
+        self.missed = Missed()
+        self.at_ms = 0
+
+    def settle(
+        self, untold: int, *, final: bool = False, after_ms: int = REPORT_LATE_MS
+    ) -> list[tuple[FlowKey, int]]:
+        self.at_ms += after_ms
+        if final:
+            self.missed.switch()
+        return self.missed.settle(untold, self.at_ms, final=final)
 
 
-def test_at_a_generations_end_all_is_told_at_once() -> None:
-    missed = Missed()
-    missed.asked(A, 3)
-    assert missed.settle(3, final=True) == [(A, 3)]
-    assert missed.settle(3, final=True) == []
+@pytest.fixture
+def book() -> Book:
+    return Book()
 
 
-def test_a_report_that_comes_late_makes_it_whole() -> None:
-    missed = Missed()
-    missed.asked(A, 3)
-    missed.settle(0, final=False)
-    missed.answered(A, 3)
-    assert missed.settle(9, final=False) == missed.settle(9, final=True) == []
+def test_what_is_missing_twice_is_told_once(book: Book) -> None:
+    book.missed.asked(A, 3)
+    book.missed.answered(A, 1)
+    assert book.settle(2) == []
+    assert book.settle(2, after_ms=REPORT_LATE_MS - 1) == []
+    assert book.settle(2, after_ms=1) == [(A, 2)]
+    assert book.settle(2) == []
+    assert book.missed.told == 2
 
 
-def test_a_report_that_comes_first_is_not_missing_afterwards() -> None:
-    missed = Missed()
-    missed.answered(A, 2)
-    assert missed.settle(9, final=False) == []
-    missed.asked(A, 2)
-    assert missed.settle(9, final=False) == missed.settle(9, final=True) == []
+def test_after_a_generations_end_it_is_told_as_late(book: Book) -> None:
+    book.missed.asked(A, 3)
+    assert book.settle(3, final=True) == []
+    assert book.settle(3, after_ms=10) == []
+    assert book.settle(3) == [(A, 3)]
+    assert book.settle(3, final=True) == []
 
 
-def test_what_still_changes_is_waited_for() -> None:
-    missed = Missed()
-    missed.asked(A, 1)
-    missed.settle(9, final=False)
-    missed.asked(A, 1)
-    assert missed.settle(9, final=False) == []
-    assert missed.settle(9, final=False) == [(A, 2)]
+def test_where_no_more_reports_come_it_is_told_at_once(book: Book) -> None:
+    book.missed.asked(A, 3)
+    book.settle(3, final=True)
+    book.missed.asked(B, 2)
+    assert book.missed.settle_all(4) == [(A, 3), (B, 1)]
+    assert book.missed.settle_all(4) == []
 
 
-def test_no_more_is_told_than_is_missing_in_all() -> None:
-    missed = Missed()
+def test_a_report_that_comes_late_makes_it_whole(book: Book) -> None:
+    book.missed.asked(A, 3)
+    book.settle(9)
+    book.missed.answered(A, 3)
+    assert book.settle(9) == book.settle(9, final=True) == []
+
+
+def test_a_report_of_a_generation_that_is_over_makes_it_whole(book: Book) -> None:
+    """The daemon had more to do than to read it."""
+    book.missed.asked(A, 3)
+    book.settle(9, final=True)
+    book.missed.answered(A, 2)
+    assert book.settle(9) == []
+    book.missed.answered(A, 1)
+    assert book.settle(9) == book.settle(9) == []
+
+
+def test_what_a_new_generation_is_told_of_first_is_not_missing_in_it(book: Book) -> None:
+    """Its reports come while the sets of the one before are still to be read, for seconds."""
+    book.missed.asked(A, 2)
+    book.missed.switch()
+    book.missed.answered(A, 3)
+    book.missed.asked(B, 1, ending=True)
+    assert book.missed.settle(9, 1, final=True) == []
+    book.missed.asked(A, 1)
+    assert book.missed.settle(9, REPORT_LATE_MS, final=False) == []
+    assert book.missed.settle(9, 1 + REPORT_LATE_MS, final=False) == [(B, 1)]
+    assert book.missed.settle_all(9) == []
+
+
+def test_a_report_that_comes_first_is_not_missing_afterwards(book: Book) -> None:
+    book.missed.answered(A, 2)
+    assert book.settle(9) == []
+    book.missed.asked(A, 2)
+    assert book.settle(9) == book.settle(9, final=True) == book.settle(9) == []
+
+
+def test_what_still_changes_is_waited_for(book: Book) -> None:
+    book.missed.asked(A, 1)
+    book.settle(9)
+    book.missed.asked(A, 1)
+    assert book.settle(9) == []
+    assert book.settle(9) == [(A, 2)]
+
+
+def test_no_more_is_told_than_is_missing_in_all(book: Book) -> None:
     # Asked in the generation before, told of in this one: no packet is missing.
-    missed.asked(A, 2)
-    assert missed.settle(0, final=True) == []
+    book.missed.asked(A, 2)
+    assert book.settle(0, final=True) == book.settle(9) == []
     # Of two flows that could miss something one packet is missing: it is told of one of them.
-    missed.asked(A, 1)
-    missed.asked(B, 1)
-    assert sum(count for _, count in missed.settle(1, final=True)) == 1
-    assert missed.told == 1
+    book.missed.asked(A, 1)
+    book.missed.asked(B, 1)
+    book.settle(1)
+    assert sum(count for _, count in book.settle(1)) == 1
+    assert book.missed.told == 1
 
 
-def test_a_generation_leaves_nothing_to_the_next() -> None:
-    missed = Missed()
-    missed.answered(A, 5)
-    missed.settle(0, final=True)
-    missed.asked(A, 1)
-    assert missed.settle(1, final=True) == [(A, 1)]
+def test_answers_of_a_generation_mean_nothing_to_the_next(book: Book) -> None:
+    book.missed.answered(A, 5)
+    book.settle(0, final=True)
+    book.missed.asked(A, 1)
+    book.settle(1)
+    assert book.settle(1) == [(A, 1)]
 
 
-def test_beyond_the_bound_further_flows_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_the_bound_further_flows_are_not_kept(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(missed_module, "MISSED_FLOWS_MAX", 2)
-    missed = Missed()
     for flow in FLOWS:
-        missed.asked(flow, 1)
-    missed.asked(A, 1)
-    assert missed.settle(9, final=True) == [(A, 2), (B, 1)]
+        book.missed.asked(flow, 1)
+    book.missed.asked(A, 1)
+    assert book.missed.settle_all(9) == [(A, 2), (B, 1)]
 
 
 @given(
@@ -90,32 +145,31 @@ def test_beyond_the_bound_further_flows_are_not_kept(monkeypatch: pytest.MonkeyP
             st.integers(1, 3),
             st.integers(0, 3),
             st.sampled_from(["", "settle", "end"]),
+            st.integers(0, 2 * REPORT_LATE_MS),
         ),
         max_size=30,
     )
 )
 def test_what_is_told_is_missing_and_all_that_is_missing_is_told(
-    script: list[tuple[FlowKey, int, int, str]],
+    script: list[tuple[FlowKey, int, int, str, int]],
 ) -> None:
-    """Whatever the order; where each report comes within its generation, flow by flow."""
-    missed = Missed()
+    """Whatever the order, also where a report comes after its generation's end."""
+    book = Book()
     balance, told = dict.fromkeys(FLOWS, 0), dict.fromkeys(FLOWS, 0)
 
-    def settle(*, final: bool) -> None:
-        for flow, count in missed.settle(sum(balance.values()), final=final):
+    def note(found: list[tuple[FlowKey, int]]) -> None:
+        for flow, count in found:
             told[flow] += count
             assert told[flow] <= balance[flow]
 
-    reported = dict.fromkeys(FLOWS, 0)
-    for flow, ask, answer, then in script:
-        missed.asked(flow, ask)
+    for flow, ask, answer, then, after_ms in script:
+        book.missed.asked(flow, ask)
         balance[flow] += ask
         answer = min(answer, balance[flow] - told[flow])
         if answer:
-            missed.answered(flow, answer)
+            book.missed.answered(flow, answer)
             balance[flow] -= answer
-            reported[flow] += answer
         if then:
-            settle(final=then == "end")
-    settle(final=True)
+            note(book.settle(sum(balance.values()), final=then == "end", after_ms=after_ms))
+    note(book.missed.settle_all(sum(balance.values())))
     assert told == balance

@@ -18,6 +18,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.told: dict[tuple[int, bytes, str], int] = {}
+        self.at_ms = 0
         self.reckoning = Reckoning(HOST.__eq__, POD.__eq__, self._put)
 
     def _put(self, one: Sighting) -> None:
@@ -47,8 +48,9 @@ class Desk:
         )
         self._put(self.reckoning.seen(seen, ALLOWED))
 
-    def read(self, *tallies: Tally) -> None:
-        self.reckoning.begin(list(tallies))
+    def read(self, *tallies: Tally, after_ms: int = 2_000) -> None:
+        self.at_ms += after_ms
+        self.reckoning.begin(list(tallies), 0, self.at_ms)
         for tally in tallies:
             self.reckoning.take(tally, 1, 2)
         self.reckoning.end(0, 1, 2, final=False)
@@ -85,10 +87,20 @@ def test_without_word_it_is_who_asks_there_or_the_host() -> None:
     assert desk.told[BACKUP, b"", "answered"] == 3
 
 
+def test_two_readings_at_once_are_no_reason_to_give_up_waiting() -> None:
+    desk = Desk()
+    desk.read(answered(HOST, 2))
+    desk.read(after_ms=10)
+    assert desk.told == {}
+    desk.report(PROBE, 2)
+    desk.read()
+    assert desk.told[PROBE, b"", "answered"] == 2
+
+
 def test_at_the_end_nothing_waits_any_more() -> None:
     desk = Desk()
     desk.read(answered(HOST, 2))
-    desk.reckoning.settle_early()
+    desk.reckoning.finish(0, 3)
     assert desk.told == {(0, HOST, "answered"): 2}
 
 

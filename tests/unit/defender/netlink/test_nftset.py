@@ -138,6 +138,12 @@ def test_elements_read_alike_are_as_if_read_one_by_one(
         assert list(nftset.decode_elements(answer(*elements))) == one_by_one[1:]
 
 
+def test_what_stands_before_an_element_is_no_part_of_it() -> None:
+    alike = element(bytes(4), nested(7, counter(0, 0)))
+    other = alike[:2] + b"\0" + alike[3:]
+    assert list(nftset.decode_elements(answer(other, alike))) == 2 * [Element(bytes(4), 0)]
+
+
 @given(st.lists(usual, min_size=1, max_size=3), st.data())
 def test_a_changed_byte_is_read_as_if_one_by_one(some: list[bytes], data: st.DataObject) -> None:
     whole = bytearray(b"".join(some))
