@@ -377,10 +377,6 @@ def outcome(
         first = [one for one in rows if one.through and one.effect == "allow"]
         made = played(first) | played([one for one in rows if one not in first])
         told = wire.told(rows)
-        import pathlib  # DEBUG
-        import pickle
-
-        pathlib.Path("/tmp/wire.pickle").write_bytes(pickle.dumps((rows, tests, made, told)))
         yield Outcome(dict(zip(labels, rows, strict=True)), tests, made, told)
     finally:
         wire.back()

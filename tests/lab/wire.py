@@ -108,10 +108,9 @@ class Told:
     events: set[Judgement] = field(default_factory=set)
 
 
-def elsewhere(runner: Runner, *addresses: str) -> Party:
+def elsewhere(runner: Runner, address: str, address6: str = "") -> Party:
     """Somebody on the internet, of whom nothing is known but where."""
-    (address, *more) = addresses
-    return Party(INTERNET, {}, address, *more, runner=runner)
+    return Party(INTERNET, {}, address, address6, runner)
 
 
 def bare(runner: Runner, address: str, address6: str = "") -> Party:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from cnnf.console import limits
 from cnnf.console.core import hosts, nodes
-from cnnf.console.core.hosts import Host, Opening
+from cnnf.console.core.hosts import Host
 from cnnf.console.core.nodes import Node
 from cnnf.console.core.public import widened
-from cnnf.console.core.residents import HostNet, Interned, Port, Resident, Tenancy, at
+from cnnf.console.core.residents import HostNet, Interned, Opening, Port, Resident, Tenancy, at
 from cnnf.policy.addresses import Address, Network, is_internet, parse_address
 from cnnf.protocol.limits import CANDIDATES_TOLD_MAX, PUBLIC_MAX
 from cnnf.protocol.messages import Answer, Batch, HostInfo, Instance, Known, Sought
