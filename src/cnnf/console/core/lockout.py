@@ -9,7 +9,6 @@ policy that prevents that is refused here.
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from types import MappingProxyType
 
 import msgspec
 
@@ -27,7 +26,7 @@ from cnnf.protocol.messages import PolicyState
 FAILSAFE_PORTS = frozenset(PolicyState().failsafe)
 #: The failsafe ports of each Defender's host, by its name.
 Failsafe = Mapping[str, frozenset[int]]
-_NOWHERE: Failsafe = MappingProxyType({})
+_NOWHERE: Failsafe = {}
 _SHOWN = 10
 _HOSTS: frozenset[ObjectKind] = frozenset(("host", "service"))
 

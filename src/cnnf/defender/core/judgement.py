@@ -8,7 +8,6 @@ what it makes.
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
-from types import MappingProxyType
 
 import msgspec
 
@@ -237,7 +236,7 @@ class Judgement:
     def listeners(
         self,
         people: Mapping[tuple[int, bytes], Identity],
-        leads: Mapping[tuple[int, bytes], int] = MappingProxyType({}),
+        leads: Mapping[tuple[int, bytes], int],
     ) -> Listeners:
         """Who listens on this host, and at which ports of theirs."""
         return sorted(
