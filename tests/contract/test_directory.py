@@ -30,7 +30,7 @@ def test_a_defender_asks_and_is_told_within_a_second_what_is_stale(join: Join) -
     end = Sought(address="10.20.0.2", port=22)
     with web.stream() as events, other.stream() as others:
         for stream in (events, others):
-            assert [next(stream)[0] for _ in range(2)] == ["settings", "stale"]
+            assert [next(stream)[0] for _ in range(3)] == ["settings", "policy", "stale"]
         first = web.ask(end, Sought(address="10.99.0.1", port=1))
         assert [[one.name for one in answer.candidates] for answer in first.answers] == [
             ["sshd"], [],
