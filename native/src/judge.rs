@@ -136,7 +136,8 @@ pub struct Judge {
     stretches4: Stretches,
     stretches6: Stretches,
     addresses: HashMap<Address, Who>,
-    peers: HashMap<Place, Who>,
+    /// Who stands there, and the port of theirs that it leads to (0: the same).
+    peers: HashMap<Place, (Who, u16)>,
     by_name: Class,
     members: HashMap<Membership, u32>,
     by_dns: Class,
@@ -146,7 +147,7 @@ pub struct Judge {
     cgroups: HashMap<u64, Candidate>,
     host: Candidate,
     networks: Vec<(Address, Address)>,
-    listeners: HashMap<(u16, Address), Candidate>,
+    listeners: HashMap<(u16, Address), (Candidate, u16)>,
     host_addresses: HashSet<Address>,
     cache: Vec<Option<(Key, Verdict)>>,
     /// Keyed at random, so that nobody can choose flows that share a place.
@@ -207,8 +208,8 @@ impl Judge {
         for (address, who) in tables.addresses {
             judge.put_address(address, who);
         }
-        for (place, who) in tables.peers {
-            judge.put_peer(place, who);
+        for (place, who, leads_to) in tables.peers {
+            judge.put_peer(place, who, leads_to);
         }
         judge
     }
@@ -245,8 +246,8 @@ impl Judge {
         for place in change.gone {
             self.peers.remove(&place);
         }
-        for (place, who) in change.peers {
-            self.put_peer(place, who);
+        for (place, who, leads_to) in change.peers {
+            self.put_peer(place, who, leads_to);
         }
         for membership in change.left {
             self.members.remove(&membership);
@@ -265,7 +266,9 @@ impl Judge {
     }
 
     fn set_listeners(&mut self, listeners: Listeners) {
-        self.listeners = listeners.into_iter().map(|(port, at, who)| ((port, at), who)).collect();
+        let each = listeners.into_iter();
+        self.listeners =
+            each.map(|(port, at, who, leads_to)| ((port, at), (who, leads_to))).collect();
     }
 
     fn put_address(&mut self, address: Address, who: Vec<Candidate>) {
@@ -273,9 +276,9 @@ impl Judge {
         self.addresses.insert(address, who);
     }
 
-    fn put_peer(&mut self, place: Place, who: Vec<Candidate>) {
+    fn put_peer(&mut self, place: Place, who: Vec<Candidate>, leads_to: u16) {
         let who = self.who(who);
-        self.peers.insert(place, who);
+        self.peers.insert(place, (who, leads_to));
     }
 
     fn who(&mut self, who: Vec<Candidate>) -> Who {
@@ -305,7 +308,8 @@ impl Judge {
         self.cache.fill(None);
         self.numbers.clear();
         let former = std::mem::take(&mut self.several);
-        for who in self.addresses.values_mut().chain(self.peers.values_mut()) {
+        let peers = self.peers.values_mut().map(|(who, _)| who);
+        for who in self.addresses.values_mut().chain(peers) {
             if let Who::Several(number) = who {
                 if let Some(list) = former.get(*number as usize) {
                     let next = self.several.len() as u32;
@@ -361,12 +365,16 @@ impl Judge {
             None => self.elsewhere(&(source, 0, 0)),
         };
         let to_host = ends.hook == INPUT || self.is_host(destination);
-        let destinations = if to_host {
-            Who::One(self.listening(destination, ends.port))
+        let (destinations, leads_to) = if to_host {
+            let (listening, leads_to) = self.listening(destination, ends.port);
+            (Who::One(listening), leads_to)
         } else {
-            self.elsewhere(&(destination, ends.port, ends.protocol))
+            let place = (destination, ends.port, ends.protocol);
+            (self.elsewhere(&place), self.peers.get(&place).map_or(0, |(_, leads_to)| *leads_to))
         };
-        let ports = self.port_starts.partition_point(|start| *start <= ends.port);
+        // Rules judge by the port of whoever stands there.
+        let port = if leads_to == 0 { ends.port } else { leads_to };
+        let ports = self.port_starts.partition_point(|start| *start <= port);
         let key = Key {
             source: sources,
             source_stretch: self.stretch(source),
@@ -534,7 +542,7 @@ impl Judge {
             None if self.is_host(address) => return Who::One(self.host),
             None => (),
         }
-        if let Some(who) = self.peers.get(place) {
+        if let Some((who, _)) = self.peers.get(place) {
             return *who;
         }
         // Port 0 is how it is asked who connects from there.
@@ -545,9 +553,9 @@ impl Judge {
         }
     }
 
-    fn listening(&self, address: Address, port: u16) -> Candidate {
+    fn listening(&self, address: Address, port: u16) -> (Candidate, u16) {
         let exact = self.listeners.get(&(port, address));
-        exact.or_else(|| self.listeners.get(&(port, Address::ANY))).copied().unwrap_or(self.host)
+        exact.or_else(|| self.listeners.get(&(port, Address::ANY))).copied().unwrap_or((self.host, 0))
     }
 
     fn is_host(&self, address: Address) -> bool {

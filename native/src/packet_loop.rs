@@ -424,7 +424,7 @@ impl PacketLoop {
                 self.owes_report |= !self.tell(self.judge.version, 0, 0, 0);
             }
             Order::Endpoints(change) => {
-                let places: Vec<_> = change.peers.iter().map(|(place, _)| *place).collect();
+                let places: Vec<_> = change.peers.iter().map(|(place, ..)| *place).collect();
                 let gone = change.gone.clone();
                 self.judge.change(change)?;
                 self.strangers.forget(places.iter().chain(&gone));

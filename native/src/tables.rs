@@ -32,11 +32,11 @@ pub type Candidate = u32;
 /// Addresses and who may stand behind each.
 pub type Behind = Vec<(Address, Vec<Candidate>)>;
 /// Port, address or any, and who listens there.
-pub type Listeners = Vec<(u16, Address, Candidate)>;
+pub type Listeners = Vec<(u16, Address, Candidate, u16)>;
 /// An end elsewhere: address, port and protocol; without the latter two where one connects from.
 pub type Place = (Address, u16, u8);
-/// Ends elsewhere and who stands there.
-pub type Peers = Vec<(Place, Vec<Candidate>)>;
+/// Ends elsewhere, who stands there, and the port of theirs that it leads to (0: the same).
+pub type Peers = Vec<(Place, Vec<Candidate>, u16)>;
 /// Whom DNS told, an address or any for this host, of what address.
 pub type Membership = (Address, Address);
 /// Ends with names, and the class of those.
@@ -221,7 +221,7 @@ pub fn read_behind(reader: &mut Reader, known: usize) -> Result<Behind> {
 
 pub fn read_peers(reader: &mut Reader, known: usize) -> Result<Peers> {
     reader.list(TABLE_PEERS_MAX, |one| {
-        one.tuple(4)?;
+        one.tuple(5)?;
         let place = read_place_parts(one)?;
         let who = one.list(ADDRESS_CANDIDATES_MAX, |who| {
             let candidate = who.up_to(ANYONE as usize)? as Candidate;
@@ -229,7 +229,7 @@ pub fn read_peers(reader: &mut Reader, known: usize) -> Result<Peers> {
             Ok(candidate)
         })?;
         require(!who.is_empty())?;
-        Ok((place, who))
+        Ok((place, who, one.up_to(65_535)? as u16))
     })
 }
 
@@ -275,10 +275,10 @@ fn read_address_or_any(reader: &mut Reader) -> Result<Address> {
 
 pub fn read_listeners(reader: &mut Reader, known: usize) -> Result<Listeners> {
     reader.list(TABLE_LISTENERS_MAX, |one| {
-        one.tuple(3)?;
+        one.tuple(4)?;
         let port = one.up_to(65_535)? as u16;
         let address = read_address_or_any(one)?;
-        Ok((port, address, read_candidate(one, known)?))
+        Ok((port, address, read_candidate(one, known)?, one.up_to(65_535)? as u16))
     })
 }
 

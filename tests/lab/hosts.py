@@ -27,6 +27,9 @@ ZONE: Zone = {
     "api.pay.example": [("A", 60, OUTSIDE)],
     "www.pay.example": [("CNAME", 60, "edge.cdn.example")],
     "edge.cdn.example": [("A", 30, OUTSIDE)],
+    "api.wire.example": [("A", 60, "203.0.113.70")],
+    "eu.pay.wire": [("A", 60, "203.0.113.71")],
+    "free.pay.wire": [("A", 60, "203.0.113.72")],
 }
 #: The name of the routed container network.
 ROUTED = "routed"

@@ -102,6 +102,9 @@ def random_order(random: Random) -> Order:
     def several(make: Callable[[], T], most: int) -> list[T]:
         return [make() for _ in range(random.randint(0, most))]
 
+    def leads_to() -> int:
+        return random.choice([0, 0, *PORTS])
+
     kind = random.randrange(7)
     if kind == 0:
         return Cgroups(
@@ -121,12 +124,18 @@ def random_order(random: Random) -> Order:
             [
                 None,
                 several(
-                    lambda: (random.choice(PORTS), random.choice([b"", address()]), candidate()), 2
+                    lambda: (
+                        random.choice(PORTS),
+                        random.choice([b"", address()]),
+                        candidate(),
+                        leads_to(),
+                    ),
+                    2,
                 ),
             ]
         ),
         random.choice([None, several(address, 2)]),
-        several(lambda: (*place(), several(anybody, 2) or [anybody()]), 3),
+        several(lambda: (*place(), several(anybody, 2) or [anybody()], leads_to()), 3),
         several(place, 3),
         several(lambda: (*membership(), random.randint(0, 5)), 3),
         several(membership, 3),

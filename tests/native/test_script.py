@@ -240,7 +240,7 @@ def test_a_stranger_that_could_be_prevented_is_asked_for_and_dropped(loop: Loop)
     loop.barrier()
     assert [place for report in loop.reports for place in report.sought] == [(PEER, 0, 0)]
     assert (loop.last.delayed, loop.last.dropped, loop.counts()) == (2, 0, {})
-    loop.tell(Endpoints(peers=[(PEER, 0, 0, [2])]))
+    loop.tell(Endpoints(peers=[(PEER, 0, 0, [2], 0)]))
     mark = JUDGED | REFUSE | REMEMBER
     assert loop.answer_of(queued(3, FORWARD, packet), 3) == Verdict(3, NF_REPEAT, mark)
     # What it was is not true any more: all begins anew.
@@ -258,7 +258,7 @@ def test_a_stranger_that_could_not_be_prevented_passes_and_is_not_remembered(
     assert loop.answer_of(queued(1, FORWARD, packet), 1) == Verdict(1, NF_REPEAT, JUDGED)
     loop.barrier()
     assert [place for report in loop.reports for place in report.sought] == [(PEER, 0, 0)]
-    loop.tell(Endpoints(peers=[(PEER, 0, 0, [0])]))
+    loop.tell(Endpoints(peers=[(PEER, 0, 0, [0], 0)]))
     assert loop.answer_of(queued(2, FORWARD, packet), 2).mark == JUDGED | REMEMBER
 
 
@@ -294,9 +294,11 @@ def test_where_one_connects_to_is_asked_for_with_its_port(loop: Loop) -> None:
     loop.barrier()
     assert [place for report in loop.reports for place in report.sought] == [(PEER, 82, 6)]
     # What listens beside it, or connects from there, is somebody else.
-    loop.tell(Endpoints(peers=[(PEER, 0, 0, [2]), (PEER, 83, 6, [2]), (PEER, 82, 17, [2])]))
+    loop.tell(
+        Endpoints(peers=[(PEER, 0, 0, [2], 0), (PEER, 83, 6, [2], 0), (PEER, 82, 17, [2], 0)])
+    )
     assert loop.answer_of(queued(2, FORWARD, packet), 2).decision == NF_DROP
-    loop.tell(Endpoints(peers=[(PEER, 82, 6, [3])]))
+    loop.tell(Endpoints(peers=[(PEER, 82, 6, [3], 0)]))
     assert loop.answer_of(queued(3, FORWARD, packet), 3).mark & REFUSE
 
 
@@ -304,10 +306,10 @@ def test_nobody_is_refused_for_what_others_behind_the_address_may_not(loop: Loop
     loop.prepare(asking())
     loop.tell(Use(7))
     for number, (who, mark) in enumerate([([2, 0], JUDGED), ([2, ANYONE], JUDGED)], 1):
-        loop.tell(Endpoints(peers=[(PEER, 0, 0, who)]))
+        loop.tell(Endpoints(peers=[(PEER, 0, 0, who, 0)]))
         found = loop.answer_of(queued(number, FORWARD, segment(PEER, SHOP, 82)), number)
         assert found == Verdict(number, NF_REPEAT, mark)
-    loop.tell(Endpoints(peers=[(PEER, 0, 0, [2, 3])]))
+    loop.tell(Endpoints(peers=[(PEER, 0, 0, [2, 3], 0)]))
     assert loop.answer_of(queued(9, FORWARD, segment(PEER, SHOP, 82)), 9).mark & REFUSE
 
 
@@ -422,13 +424,13 @@ def test_a_container_stops_being_known(loop: Loop) -> None:
 def test_listeners_and_own_addresses_are_replaced(loop: Loop) -> None:
     # Only class 1 is selected; it gets rule 2 as a destination.
     tables = by_port(
-        any_destination=b"", classes=[(b"", b""), (b"", EVERY)], listeners=[(82, b"", 3)]
+        any_destination=b"", classes=[(b"", b""), (b"", EVERY)], listeners=[(82, b"", 3, 0)]
     )
     loop.prepare(tables)
     assert loop.answer_of(queued(1, INPUT, segment(OUTSIDE, HOST, 82)), 1).mark & REFUSE
-    loop.tell(Endpoints(listeners=[(82, HOST, 1)]))
+    loop.tell(Endpoints(listeners=[(82, HOST, 1, 0)]))
     assert not loop.answer_of(queued(2, INPUT, segment(OUTSIDE, HOST, 82)), 2).mark & REFUSE
-    loop.tell(Endpoints(listeners=[(82, HOST, 3)], host_addresses=[]))
+    loop.tell(Endpoints(listeners=[(82, HOST, 3, 0)], host_addresses=[]))
     assert loop.answer_of(queued(3, INPUT, segment(OUTSIDE, HOST, 82)), 3).mark & REFUSE
     assert not loop.answer_of(queued(4, FORWARD, segment(OUTSIDE, HOST, 82)), 4).mark & REFUSE
 
@@ -456,11 +458,11 @@ def test_an_output_packet_without_socket_is_never_remembered(loop: Loop) -> None
         Endpoints(put=[(WEB, [2])]),
         Endpoints(put=[(b"abc", [0])]),
         Endpoints(classes=[(pack_rules(8), b"")], put=[(SHOP, [0])]),
-        Endpoints(listeners=[(65_536, b"", 0)]),
+        Endpoints(listeners=[(65_536, b"", 0, 0)]),
         Endpoints(host_addresses=[b""]),
-        Endpoints(peers=[(WEB, 80, 6, [])]),
-        Endpoints(peers=[(WEB, 80, 6, [2])]),
-        Endpoints(peers=[(WEB, 80, 256, [0])]),
+        Endpoints(peers=[(WEB, 80, 6, [], 0)]),
+        Endpoints(peers=[(WEB, 80, 6, [2], 0)]),
+        Endpoints(peers=[(WEB, 80, 256, [0], 0)]),
         Endpoints(gone=[(b"abc", 80, 6)]),
         Endpoints(members=[(WEB, OUTSIDE, 1)]),
         Endpoints(members=[(WEB, OUTSIDE, -1)]),

@@ -159,6 +159,7 @@ class Defender:
             self._observer.flows,
             self._conditions,
             quota=options.spool_bytes,
+            failsafe=options.failsafe_ports,
             on_open=self._stream_opened,
             on_settings=self._wanted_changed,
             on_event=self._told,

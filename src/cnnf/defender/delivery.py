@@ -5,7 +5,7 @@ The daemon makes one, sets what is to be told, runs its tasks and lets it finish
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
 
 from cnnf.defender.core.conditions import Code, Conditions
@@ -42,6 +42,7 @@ class Delivery:
         conditions: Conditions,
         *,
         quota: int,
+        failsafe: Iterable[int],
         on_open: Callable[[], None],
         on_settings: Callable[[Settings], None],
         on_event: Callable[[str, str], None],
@@ -61,7 +62,7 @@ class Delivery:
         self.outbox = Outbox(
             secrets.token_hex(16), batches_max=OUTBOX_BATCHES_MAX, bytes_max=OUTBOX_BYTES_MAX
         )
-        self.publisher = Publisher(self.outbox, inventory, flows, conditions)
+        self.publisher = Publisher(self.outbox, inventory, flows, conditions, failsafe)
         self._backlog = Backlog(
             self.outbox,
             SpoolFiles(credentials.directory / "spool", identity.defender),

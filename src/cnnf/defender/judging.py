@@ -25,6 +25,7 @@ from cnnf.defender.core.observations import (
 )
 from cnnf.defender.core.peers import Change, Peers
 from cnnf.defender.core.plan import Scopes
+from cnnf.defender.core.tables import Listeners as TableListeners
 from cnnf.defender.core.tables import Tables
 from cnnf.defender.kernel.loops import Loops
 from cnnf.defender.local_services import LocalServices
@@ -56,7 +57,7 @@ class Judging:
         self._host_addresses: frozenset[bytes] = frozenset()
         self._named: dict[int, int] = {}
         self._sent_addresses: dict[bytes, list[int]] = {}
-        self._sent_listeners: list[tuple[int, bytes, int]] = []
+        self._sent_listeners: TableListeners = []
         self._sent_host: frozenset[bytes] = frozenset()
 
     @property
@@ -155,7 +156,7 @@ class Judging:
             return False
         people = self._people()
         addresses = self._judgement.addresses(people.addresses)
-        listeners = self._judgement.listeners(people.listeners)
+        listeners = self._judgement.listeners(people.listeners, people.leads)
         put = [
             (address, who)
             for address, who in addresses.items()
@@ -185,7 +186,7 @@ class Judging:
             return False
         last = {change.place: change.after for change in changes}
         peers = [
-            (*place, self._judgement.crowd(who, place[0]))
+            (*place, self._judgement.crowd(who, place[0]), who.leads_to)
             for place, who in last.items()
             if who is not None
         ]
@@ -214,8 +215,13 @@ class Judging:
         return self._judgement.rules > 0
 
     def _outlives(self, change: Change) -> bool:
-        if change.before is None or change.forgotten:
+        if change.forgotten:
             return False
+        if change.before is None:
+            # It was judged by the port that was connected to.
+            return change.after is not None and change.after.leads_to > 0
+        if change.after is not None and change.before.leads_to != change.after.leads_to:
+            return True
         address = change.place[0]
         after = None if change.after is None else self._judgement.crowd(change.after, address)
         return self._judgement.crowd(change.before, address) != after
@@ -234,9 +240,14 @@ class Judging:
             loops.tell(piece)
 
     def _people(self) -> People:
-        listeners = {}
+        listeners, leads = {}, {}
         for port, address, owner in self._listeners.entries(self._host_addresses):
-            identity = self._identity(owner.instance)
+            instance = owner.instance
+            published = self._book.published(port, address) if owner.forwards else None
+            if published is not None:
+                # What an engine's forwarder takes is for the container behind it.
+                instance, leads[port, address] = published.container, published.port
+            identity = self._identity(instance)
             if identity is not None:
                 listeners[port, address] = identity
         cgroups = {}
@@ -250,6 +261,7 @@ class Judging:
                 for address, containers in self._book.behind().items()
             },
             listeners=listeners,
+            leads=leads,
             cgroups=cgroups,
             host_addresses=self._host_addresses,
             networks=self._book.networks,

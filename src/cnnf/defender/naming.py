@@ -11,6 +11,7 @@ confirmed that they know what they say: the connection that follows is judged by
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
@@ -23,6 +24,8 @@ from cnnf.defender.core.dns_exchanges import Exchanges
 from cnnf.defender.core.limits import (
     ADDRESSES_REMEMBERED_MAX,
     DNS_COPY_BYTES,
+    EARLY_ANSWER_MS,
+    EARLY_ANSWERS_MAX,
     NAMES_LOOK_SECONDS,
     RESOLV_CONF_BYTES_MAX,
 )
@@ -57,8 +60,7 @@ class Naming:
         self._book = book
         self._host_addresses = host_addresses
         self._unread = unread
-        self._stated: frozenset[bytes] = frozenset()
-        self._resolvers: frozenset[bytes] = frozenset()
+        self._resolvers = resolvers.Configured()
         self._rules = NameRules()
         self._queue: AnswerQueue | None = None
         self._held: HeldAnswers | None = None
@@ -67,6 +69,7 @@ class Naming:
         self._owners: dict[bytes, frozenset[str]] = {}
         #: The addresses of those who have an address.
         self._kin: dict[bytes, tuple[bytes, ...]] = {}
+        self._early: deque[tuple[Learned, int]] = deque(maxlen=EARLY_ANSWERS_MAX)
         self._expired_ms = _now_ms()
         self._overflows = 0
         self._told = (0, 0, 0, 0)
@@ -84,7 +87,7 @@ class Naming:
     ) -> None:
         """Before the start: keep what rules go by, too. `tell` tells the packet loops, `heard` says
         when they know; answers of `stated` resolvers count, packed, beside the configured ones."""
-        self._rules, self._stated = rules, frozenset(stated)
+        self._rules, self._resolvers = rules, resolvers.Configured(stated)
         self._queue = AnswerQueue(queue, marks, self._take_held, fail_closed=fail_closed)
         self._held = HeldAnswers(tell, heard, self._queue.release)
 
@@ -105,12 +108,11 @@ class Naming:
 
     def look_for_resolvers(self) -> None:
         """Whose answers count for rules: as this host is configured now."""
-        found = set(self._stated)
+        texts = []
         for name in resolvers.FILES:
             with contextlib.suppress(OSError), Path(name).open("rb") as file:
-                text = file.read(RESOLV_CONF_BYTES_MAX).decode("utf-8", "replace")
-                found |= resolvers.nameservers(text)
-        self._resolvers = frozenset(found)
+                texts.append(file.read(RESOLV_CONF_BYTES_MAX).decode("utf-8", "replace"))
+        self._resolvers.use(texts)
 
     async def run(self) -> None:
         """Forget what is old and tell of what could not be read, for ever."""
@@ -145,12 +147,15 @@ class Naming:
 
     def owners_changed(self) -> None:
         """Addresses may have other owners now: what their former ones were told is forgotten."""
+        behind = self._book.behind()
         present = self._present = {
             plain(address): frozenset(one.id for one in containers)
-            for address, containers in self._book.behind().items()
+            for address, containers in behind.items()
         }
+        self._resolvers.set_containers(behind)
         self._kin = _kin(present)
-        now_ms, told = _now_ms(), []
+        now_ms = _now_ms()
+        told = self._take_early(now_ms)
         for asker, before in list(self._owners.items()):
             now = present.get(asker)
             if not now:
@@ -178,9 +183,23 @@ class Naming:
             self.names.learn(learned, now_ms)
             if self._counts(learned, packet.hook):
                 told += self._rules.learn(learned, now_ms)
+            elif learned.asker not in self._present and self._book.in_network(learned.asker):
+                self._early.append((learned, now_ms))
             if learned.asker != HOST:
                 owners = self._present.get(learned.asker, frozenset())
                 self._owners.setdefault(learned.asker, owners)
+        return told
+
+    def _take_early(self, now_ms: int) -> list[Membership]:
+        """Answers to containers that nobody had told of yet: by now it is known whom they ask."""
+        told: list[Membership] = []
+        early, self._early = self._early, deque(maxlen=EARLY_ANSWERS_MAX)
+        for learned, at_ms in early:
+            if learned.asker not in self._present:
+                if now_ms - at_ms <= EARLY_ANSWER_MS:
+                    self._early.append((learned, at_ms))
+            elif self._resolvers.count(learned.asker, learned.server):
+                told += self._rules.learn(learned, now_ms)
         return told
 
     def _counts(self, learned: Learned, hook: int) -> bool:
@@ -188,7 +207,7 @@ class Naming:
         FORWARD is from elsewhere, whatever address it bears."""
         server = learned.server
         own = hook != FORWARD and (is_loopback(server) or server in self._host_addresses())
-        return own or server in self._resolvers
+        return own or self._resolvers.count(learned.asker, server)
 
     def _told_of(self, memberships: list[Membership]) -> None:
         if self._held is not None:

@@ -2,6 +2,9 @@
 
 import platform
 import time
+from collections.abc import Iterable
+
+import msgspec
 
 from cnnf import __version__
 from cnnf.defender.core.conditions import Conditions
@@ -10,13 +13,13 @@ from cnnf.defender.core.inventory import Inventory
 from cnnf.defender.core.limits import AWAY_INTERVAL_SECONDS, HEARTBEAT_SECONDS
 from cnnf.defender.core.outbox import Outbox
 from cnnf.protocol.codec import encode_batch
-from cnnf.protocol.limits import ADDRESSES_MAX, BATCH_FLOWS_MAX, NETWORKS_MAX
+from cnnf.protocol.limits import ADDRESSES_MAX, BATCH_FLOWS_MAX, NETWORKS_MAX, PORTS_MAX
 from cnnf.protocol.messages import Batch, HostInfo, HostNetwork, PolicyState, Settings, SpoolState
 
 
 class Publisher:
     """One incarnation's batches. `host`, `applied`, `policy` and `spool` are set by others as they
-    change."""
+    change; `failsafe` are the ports that are never refused here, for as long as this runs."""
 
     def __init__(
         self,
@@ -24,6 +27,7 @@ class Publisher:
         inventory: Inventory,
         flows: FlowTable,
         conditions: Conditions,
+        failsafe: Iterable[int],
     ) -> None:
         self._outbox = outbox
         self._inventory = inventory
@@ -33,12 +37,13 @@ class Publisher:
         self._told: tuple[HostInfo | None, Settings | None, PolicyState] | None = None
         self.host: HostInfo | None = None
         self.applied: Settings | None = None
-        self.policy = PolicyState()
+        self._failsafe = tuple(sorted(set(failsafe)))[:PORTS_MAX]
+        self.policy = PolicyState(failsafe=self._failsafe)
         self.spool: SpoolState | None = None
 
     def tell_policy(self, policy: PolicyState) -> None:
         """Which policy is in force by now, or why not."""
-        self.policy = policy
+        self.policy = msgspec.structs.replace(policy, failsafe=self._failsafe)
 
     def publish(self, *, away: bool = False) -> bool:
         """Put one batch into the outbox if there is news or a heartbeat is due; True if so.

@@ -143,8 +143,9 @@ class Residents:
             self._address_freed()
         if isinstance(change, Snapshot):
             self._answered(source)
-        self.tell_endpoints()
+        # First what a container was told by DNS: its packets wait until it is known.
         self._named()
+        self.tell_endpoints()
 
     def tell_endpoints(self) -> None:
         """Tell the packet loops who stands behind addresses now."""

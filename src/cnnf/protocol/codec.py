@@ -105,6 +105,9 @@ def _check_delivery(batch: Batch) -> None:
             _check_number("policy", number)
         _check_length("policy", len(batch.policy.digest), limits.NAME_CHARS_MAX)
         _check_length("policy", len(batch.policy.refused), limits.COMMAND_CHARS_MAX)
+        _check_length("policy.failsafe", len(batch.policy.failsafe), limits.PORTS_MAX)
+        for port in batch.policy.failsafe:
+            _check_port("policy.failsafe", port)
     if batch.spool is not None:
         for number in (batch.spool.bytes, batch.spool.bytes_max, batch.spool.oldest_at):
             _check_number("spool", number)
@@ -125,14 +128,18 @@ def _check_number(where: str, value: int) -> None:
         raise MalformedMessage(f"batch: {where}: {value} is out of range")
 
 
+def _check_port(where: str, port: int) -> None:
+    if not 0 <= port <= 65_535:
+        raise MalformedMessage(f"batch: {where}: port {port} is out of range")
+
+
 def _check_length(where: str, length: int, bound: int) -> None:
     if length > bound:
         raise MessageTooLarge(f"batch: {where}: {length}, at most {bound}")
 
 
 def _check_flow(where: str, flow: Flow) -> None:
-    if not 0 <= flow.port <= 65_535:
-        raise MalformedMessage(f"batch: {where}: port {flow.port} is out of range")
+    _check_port(where, flow.port)
     for name in ("connections", "answered", "refused", "found", "cut"):
         _check_number(f"{where}: {name}", getattr(flow, name))
     _check_length(f"{where}: cause", len(flow.cause), limits.NAME_CHARS_MAX)
@@ -187,15 +194,13 @@ def _check_instance(where: str, instance: Instance) -> None:
     for address in instance.addresses:
         _check_address(where, address)
     for port in instance.ports:
-        if not 0 <= port <= 65_535:
-            raise MalformedMessage(f"batch: {where}: port {port} is out of range")
+        _check_port(where, port)
     _check_length(f"{where}.published", len(instance.published), limits.PORTS_MAX)
     for published in instance.published:
         if published.address:
             _check_address(f"{where}.published", published.address)
         for port in (published.port, published.to):
-            if not 0 <= port <= 65_535:
-                raise MalformedMessage(f"batch: {where}.published: port {port} is out of range")
+            _check_port(f"{where}.published", port)
     for number in (instance.pid, instance.restarts, instance.started_at, instance.stopped_at):
         _check_number(where, number)
 

@@ -186,12 +186,14 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 class PolicyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which generation of the policy a Defender enforces (0: none yet), and why not the newest that
-    it was told of: `refused_generation` and the reason, both empty when it does."""
+    it was told of: `refused_generation` and the reason, both empty when it does. `failsafe` are the
+    TCP ports of its host that are never refused, whatever a policy says."""
 
     generation: int = 0
     digest: str = ""
     refused_generation: int = 0
     refused: str = ""
+    failsafe: tuple[int, ...] = (22,)
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -305,7 +307,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everybody who may stand at an end; nobody: it is not protected by any Defender.
 
-    `more` says that there are others than those named, so nothing holds for all of them.
+    `more` says that there are others than those named, so nothing holds for all of them. `leads_to`
+    is the port of theirs that a published one leads to; 0 where it is the same.
     """
 
     address: str
@@ -313,6 +316,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     protocol: Protocol = "tcp"
     candidates: list[Known] = []
     more: bool = False
+    leads_to: int = 0
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from cnnf.defender.core.addressbook import AddressBook
+from cnnf.defender.core.attribution import Listener, Listeners, Owner
+from cnnf.defender.core.containers import Container, PublishedPort
 from cnnf.defender.core.judge import ALLOW, CERTAIN, GRAVE, MATTERS, PREVENT, Judge, Verdict
 from cnnf.defender.core.limits import ORDER_PIECE_BYTES, ORDER_PIECES_MAX
 from cnnf.defender.core.observations import Endpoints, Order, decode_order, encode, in_pieces
@@ -120,10 +122,44 @@ def test_who_connects_to_is_found_by_address_and_port(judging: Judging, loop: An
     assert loop.judge.decide(OUTPUT, HERE, THERE, 443, 6, 7).doubt == GRAVE
 
 
+def test_a_published_port_is_judged_as_the_port_that_it_leads_to(
+    judging: Judging, loop: Any
+) -> None:
+    def effect(port: int) -> int:
+        return int(loop.judge.decide(OUTPUT, HERE, THERE, port, 6, 7).effect)
+
+    place, shop = (THERE, 18080, 6), msgspec.structs.replace(SHOP, leads_to=8080)
+    assert effect(18080) == ALLOW
+    # Until it was known it was judged, and remembered, by the port that was connected to.
+    assert judging.tell_peers(loop, [Change(place, None, shop)])
+    assert effect(18080) == PREVENT
+    assert judging.tell_peers(loop, [Change(place, shop, SHOP)])
+    assert effect(18080) == ALLOW
+    # And a port that rules are about leads to one that they are not about.
+    other = msgspec.structs.replace(SHOP, leads_to=80)
+    judging.tell_peers(loop, [Change(TO, None, other)])
+    assert effect(8080) == ALLOW
+
+
+def test_what_a_forwarder_takes_is_judged_as_the_container_behind_it(
+    judging: Judging, loop: Any
+) -> None:
+    published = PublishedPort(host_address="0.0.0.0", host_port=18080, port=8080)
+    judging._book.put(Container(id="c1", image="shop/cart", tag="1", published=(published,)), 0)
+    forwarder = Owner("service:docker", "docker-proxy", None, forwards=True)
+    api = Owner("service:api", "api", None)
+    listeners = Listeners(
+        Listener(bytes(4), port, owner) for port, owner in ((18080, forwarder), (8080, api))
+    )
+    judging.set_surroundings(loop, listeners, frozenset({HERE}))
+    assert loop.judge.decide(OUTPUT, HERE, HERE, 18080, 6, 7).effect == PREVENT
+    assert loop.judge.decide(OUTPUT, HERE, HERE, 8080, 6, 7).effect == ALLOW
+
+
 def test_who_connects_from_there_is_found_by_address_alone(judging: Judging, loop: Any) -> None:
     candidate = judging.candidate_of(7, 0)
     judging.name_cgroups(loop)
-    loop.judge.change([], [], [], [(80, b"", candidate)], [HERE])
+    loop.judge.change([], [], [], [(80, b"", candidate, 0)], [HERE])
     assert loop.judge.decide(INPUT, THERE, HERE, 80, 6).doubt == GRAVE
     judging.tell_peers(loop, [Change(FROM, None, SHOP)])
     assert loop.judge.decide(INPUT, THERE, HERE, 80, 6) == Verdict(PREVENT, 0, True, CERTAIN)
@@ -210,9 +246,9 @@ def test_pieces_are_the_whole() -> None:
         classes=[(bytes(10), bytes(1_000))] * 100,
         put=[(bytes([10, 0, *number.to_bytes(2)]), [1, 3]) for number in range(2_000)],
         drop=[bytes([10, 1, *number.to_bytes(2)]) for number in range(2_000)],
-        listeners=[(80, b"", 1)],
+        listeners=[(80, b"", 1, 0)],
         host_addresses=[],
-        peers=[(bytes([10, 2, *number.to_bytes(2)]), 80, 6, [1]) for number in range(2_000)],
+        peers=[(bytes([10, 2, *number.to_bytes(2)]), 80, 6, [1], 0) for number in range(2_000)],
         gone=[(bytes([10, 3, *number.to_bytes(2)]), 0, 0) for number in range(2_000)],
         members=[(bytes(16), bytes([10, 4, *number.to_bytes(2)]), 1) for number in range(2_000)],
         left=[(b"", bytes([10, 5, *number.to_bytes(2)])) for number in range(2_000)],

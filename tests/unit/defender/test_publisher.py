@@ -2,6 +2,7 @@
 
 from copy import copy
 
+import msgspec
 import pytest
 
 from cnnf.defender.core.conditions import Conditions
@@ -42,7 +43,9 @@ class Desk:
     def __init__(self) -> None:
         self.outbox = Outbox("0" * 32, batches_max=10, bytes_max=2**20)
         self.conditions = Conditions()
-        self.publisher = Publisher(self.outbox, Inventory(), FlowTable(), self.conditions)
+        self.publisher = Publisher(
+            self.outbox, Inventory(), FlowTable(), self.conditions, (2222, 22)
+        )
 
     def news(self) -> None:
         """Something has happened."""
@@ -90,10 +93,12 @@ def test_which_policy_is_in_force_is_in_every_batch_and_news_when_it_changes(clo
     desk = Desk()
     desk.publisher.publish()
     assert not desk.publisher.publish()
-    state = PolicyState(generation=3, digest="d", refused_generation=4, refused="no")
-    desk.publisher.tell_policy(state)
+    told_of = PolicyState(generation=3, digest="d", refused_generation=4, refused="no")
+    # With the ports that are never refused here, whatever the policy.
+    state = msgspec.structs.replace(told_of, failsafe=(22, 2222))
+    desk.publisher.tell_policy(told_of)
     assert desk.publisher.publish()
-    desk.publisher.tell_policy(copy(state))
+    desk.publisher.tell_policy(copy(told_of))
     assert not desk.publisher.publish()
     clock.seconds += HEARTBEAT_SECONDS
     assert desk.publisher.publish()
@@ -103,4 +108,4 @@ def test_which_policy_is_in_force_is_in_every_batch_and_news_when_it_changes(clo
         assert parcel is not None
         told.append(decode_batch(parcel.data).policy)
         desk.outbox.acknowledged(parcel.incarnation, number)
-    assert told == [PolicyState(), state, state]
+    assert told == [PolicyState(failsafe=(22, 2222)), state, state]

@@ -18,6 +18,7 @@ from cnnf.console.store import defenders, known
 from cnnf.console.store.policies import Change, Kind, PolicyVersion, StoredPolicy
 from cnnf.policy.endpoints import Candidate, Identity
 from cnnf.policy.rules import ListName, Policy, Rule
+from cnnf.protocol.messages import PolicyState
 
 M = TypeVar("M")
 
@@ -193,6 +194,7 @@ async def surroundings(use: Services) -> Surroundings:
         defenders=[one for one, is_here in hosts if not is_here],
         console=[one for one, is_here in hosts if is_here],
         port=place.port or 443,
+        failsafe={one.name: frozenset((one.policy or PolicyState()).failsafe) for one in records},
     )
 
 

@@ -38,12 +38,14 @@ Edit = Callable[[Policy], Policy]
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy is looked at with: who is there (None: too many to look at), every Defender's
-    host but the Console's, who the Console's host is to others, its Defender listener's port."""
+    host but the Console's, who the Console's host is to others, its Defender listener's port, and
+    every host's failsafe ports."""
 
     known: Sequence[Candidate] | None = None
     defenders: Sequence[Candidate] = ()
     console: Sequence[Candidate] = ()
     port: int = 0
+    failsafe: dict[str, frozenset[int]] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,7 +209,7 @@ def read(body: bytes, subject: str) -> Policy:
 def _prepare(before: Policy, edit: Edit, around: Surroundings, now: int) -> _Prepared:
     try:
         policy = edit(before)
-        lockout.check_failsafe(policy)
+        lockout.check_failsafe(policy, around.failsafe)
         compiled = compile_policy(policy, now)
         over = any(rule.expired(now) for rule in (*policy.containers, *policy.hosts))
         digest = compile_policy(policy).digest if over else compiled.digest
@@ -221,7 +223,7 @@ def _prepare(before: Policy, edit: Edit, around: Surroundings, now: int) -> _Pre
         new=store.new_policy(policy, text, digest),
         changes=changes(before, policy),
         findings=analyse(compiled, around.known),
-        notes=lockout.notes(policy),
+        notes=lockout.notes(policy, around.failsafe),
     )
 
 

@@ -6,7 +6,7 @@ own host only, leads to nobody. Changed by one thread (the event loop's, with ea
 looks names up from the writer's.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from cnnf.console.core import hosts, nodes
 from cnnf.console.core.hosts import Host
 from cnnf.console.core.nodes import Node
 from cnnf.console.core.public import widened
-from cnnf.console.core.residents import HostNet, Interned, Port, Resident, Tenancy, at
+from cnnf.console.core.residents import HostNet, Interned, Opening, Port, Resident, Tenancy, at
 from cnnf.policy.addresses import Address, Network, is_internet, parse_address
 from cnnf.protocol.limits import CANDIDATES_TOLD_MAX, PUBLIC_MAX
 from cnnf.protocol.messages import Answer, Batch, HostInfo, Instance, Known, Sought
@@ -345,8 +345,15 @@ class Directory:
         text = _text(sought.address)
         place = self._locate(asker, text)
         residents: tuple[Known, ...] = ()
+        leads_to = 0
         if place is not None:
-            residents = self._candidates(place, text, sought)
+            openings: Sequence[Opening] = ()
+            if not place.routed and sought.port:
+                openings = place.host.at_port(sought.port, sought.protocol, text)
+            ports = {one.to for one in openings} - {sought.port}
+            # Where it leads to several there is nothing that holds for all of them.
+            leads_to = ports.pop() if len(ports) == 1 else 0
+            residents = self._candidates(place, openings, sought)
         most = CANDIDATES_TOLD_MAX
         return Answer(
             address=sought.address,
@@ -354,14 +361,17 @@ class Directory:
             protocol=sought.protocol,
             candidates=list(residents[:most]),
             more=len(residents) > most,
+            leads_to=leads_to,
         )
 
-    def _candidates(self, place: _Place, address: str, sought: Sought) -> tuple[Known, ...]:
+    def _candidates(
+        self, place: _Place, openings: Sequence[Opening], sought: Sought
+    ) -> tuple[Known, ...]:
         host = place.host
         if place.routed:
             present = [one.identity for one in place.residents if not one.until]
         elif sought.port:
-            present = host.at_port(sought.port, sought.protocol, address)
+            present = [one.resident.identity for one in openings]
         else:
             return host.behind() or (host.itself,)
         known = tuple(host.known(one) for one in {id(one): one for one in present}.values())

@@ -89,10 +89,10 @@ class Host:
                 return first if same else None
         return None
 
-    def at_port(self, port: int, protocol: str, address: str) -> list[Identity]:
+    def at_port(self, port: int, protocol: str, address: str) -> list[Opening]:
         """Who is behind the port now."""
         for group in _groups(self._ports.get((port, protocol), ()), address):
-            present = [one.resident.identity for one in group if not one.resident.until]
+            present = [one for one in group if not one.resident.until]
             if present:
                 return present
         return []

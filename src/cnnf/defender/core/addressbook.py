@@ -248,7 +248,8 @@ class AddressBook:
         # Stated networks are those of plugins, whose pods see one another's addresses.
         routed = {str(network): True for network in self._extra}
         for network in networks:
-            routed |= dict.fromkeys(network.subnets, network.routed or network.driver == "routed")
+            for subnet in network.subnets:
+                routed[subnet] = network.is_routed(subnet) or network.driver == "routed"
         self._hosted = [
             HostNetwork(cidr=cidr, routed=routed[cidr]) for cidr in sorted(routed)[:NETWORKS_MAX]
         ]

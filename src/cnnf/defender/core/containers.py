@@ -58,7 +58,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
 
     `shared_network` is the id of the container whose network namespace this one lives in; such a
     container and one with `host_network` have no addresses of their own. `pid` is that of its
-    first process in the engine's pid namespace, 0 when it does not run.
+    first process in the engine's pid namespace, 0 when it does not run. `resolvers` are the servers
+    of DNS that it was given of its own, as canonical text.
 
     The containers of one pod (`pod_uid`) live in one network namespace: each of them is told with
     the pod's addresses, and all of them stand behind those.
@@ -79,6 +80,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     host_network: bool = False
     shared_network: str = ""
     published: tuple[PublishedPort, ...] = ()
+    resolvers: tuple[str, ...] = ()
     restarts: int = 0
     health: str = ""
     cluster: str = ""
@@ -105,7 +107,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
 
 class ContainerNetwork(msgspec.Struct, frozen=True, kw_only=True):
     """A network of containers. `bridge` is its interface on the host, '' where it has none.
-    `routed`: its addresses are seen beyond the host, so they mean the same there."""
+    `routed`: its addresses are seen beyond the host, so they mean the same there; `routed6` says so
+    of those of IPv6, where it is not the same."""
 
     id: str
     name: str
@@ -114,6 +117,13 @@ class ContainerNetwork(msgspec.Struct, frozen=True, kw_only=True):
     subnets: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     routed: bool = False
+    routed6: bool | None = None
+
+    def is_routed(self, subnet: str) -> bool:
+        """Are the addresses of this subnet of its own seen beyond the host?"""
+        if ":" in subnet and self.routed6 is not None:
+            return self.routed6
+        return self.routed
 
 
 class Pod(msgspec.Struct, frozen=True, kw_only=True):

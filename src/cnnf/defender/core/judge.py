@@ -109,6 +109,8 @@ class Judge:
         self._host = (tables.host,)
         self._networks = tables.networks
         self._peers: dict[Place, tuple[int, ...]] = {}
+        #: Ports elsewhere that lead to other ports.
+        self._leads: dict[Place, int] = {}
         self._put_peers(tables.peers)
         self._by_name = unpack_rules(tables.by_name[0]), unpack_rules(tables.by_name[1])
         self._by_dns = unpack_rules(tables.by_dns[0]), unpack_rules(tables.by_dns[1])
@@ -116,7 +118,7 @@ class Judge:
         self._put_members(tables.members)
         self._private = tables.private
         self.stranger_ms = tables.stranger_ms
-        self._listeners: dict[tuple[int, bytes], tuple[int]] = {}
+        self._listeners: dict[tuple[int, bytes], tuple[tuple[int], int]] = {}
         self._set_listeners(tables.listeners)
         self._host_addresses = frozenset(tables.host_addresses)
         self._cache: dict[tuple[object, ...], Verdict] = {}
@@ -168,6 +170,7 @@ class Judge:
             self._host_addresses = frozenset(host_addresses)
         for place in gone:
             self._peers.pop(place, None)
+            self._leads.pop(place, None)
         self._put_peers(peers)
         for membership in left:
             self._members.pop(membership, None)
@@ -190,15 +193,21 @@ class Judge:
         self._classes += [(unpack_rules(one), unpack_rules(two)) for one, two in classes]
 
     def _put_peers(self, peers: PeerList) -> None:
-        for address, port, protocol, who in peers:
-            self._peers[address, port, protocol] = tuple(who)
+        for address, port, protocol, who, leads_to in peers:
+            place = address, port, protocol
+            self._peers[place] = tuple(who)
+            self._leads.pop(place, None)
+            if leads_to:
+                self._leads[place] = leads_to
 
     def _put_members(self, members: MemberList) -> None:
         for asker, address, class_ in members:
             self._members[asker, address] = class_
 
     def _set_listeners(self, listeners: Listeners) -> None:
-        self._listeners = {(port, address): (who,) for port, address, who in listeners}
+        self._listeners = {
+            (port, address): ((who,), leads_to) for port, address, who, leads_to in listeners
+        }
 
     # --- decisions
 
@@ -255,9 +264,11 @@ class Judge:
             sources = self._host if hook == OUTPUT else self._elsewhere(source, 0, 0)
         to_host = hook == INPUT or self._is_host(destination)
         if to_host:
-            destinations = self._listening(destination, port)
+            destinations, leads_to = self._listening(destination, port)
         else:
             destinations = self._elsewhere(destination, port, protocol)
+            leads_to = self._leads.get((destination, port, protocol), 0)
+        port = leads_to or port
         # Each end's names are those that the other one was told.
         asker = _HOST if hook == OUTPUT or self._is_host(source) else source
         names = (
@@ -385,9 +396,9 @@ class Judge:
         # Port 0 is how it is asked who connects from there.
         return _STRANGER if strange and (port or not protocol) else _NOBODY
 
-    def _listening(self, address: bytes, port: int) -> tuple[int, ...]:
+    def _listening(self, address: bytes, port: int) -> tuple[tuple[int, ...], int]:
         exact = self._listeners.get((port, address))
-        return exact or self._listeners.get((port, b"")) or self._host
+        return exact or self._listeners.get((port, b"")) or (self._host, 0)
 
     def _is_host(self, address: bytes) -> bool:
         if address in self._host_addresses or address == _LOOPBACK6:

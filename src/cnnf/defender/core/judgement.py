@@ -29,6 +29,7 @@ from cnnf.defender.core.tables import (
     ALLOW,
     ANYONE,
     PREVENT,
+    Listeners,
     MemberList,
     PeerList,
     Place,
@@ -55,6 +56,7 @@ class People(msgspec.Struct, frozen=True, kw_only=True):
 
     addresses: Mapping[bytes, list[Identity]] = {}
     listeners: Mapping[tuple[int, bytes], Identity] = {}
+    leads: Mapping[tuple[int, bytes], int] = {}
     cgroups: Mapping[int, Identity] = {}
     host_addresses: frozenset[bytes] = frozenset()
     networks: tuple[Network, ...] = ()
@@ -145,7 +147,7 @@ class Judgement:
         starts6, classes6 = self._stretches(6)
         ruled = self.rules > 0
         addresses = self.addresses(people.addresses) if ruled else {}
-        listeners = self.listeners(people.listeners) if ruled else []
+        listeners = self.listeners(people.listeners, people.leads) if ruled else []
         peers = self.peers(people.peers) if ruled else []
         members = self.members(people.members) if ruled else []
         named, by_dns = compiled.by_identity(), compiled.by_dns()
@@ -213,7 +215,7 @@ class Judgement:
         found: PeerList = []
         for place, crowd in people:
             who = self.crowd(crowd, place[0])
-            found.append((*place, shared.setdefault(tuple(who), who)))
+            found.append((*place, shared.setdefault(tuple(who), who), crowd.leads_to))
         return found
 
     def members(self, memberships: Iterable[Membership]) -> MemberList:
@@ -232,14 +234,20 @@ class Judgement:
         return found or [0]
 
     def listeners(
-        self, people: Mapping[tuple[int, bytes], Identity]
-    ) -> list[tuple[int, bytes, int]]:
-        """Who listens on this host."""
+        self,
+        people: Mapping[tuple[int, bytes], Identity],
+        leads: Mapping[tuple[int, bytes], int],
+    ) -> Listeners:
+        """Who listens on this host, and at which ports of theirs."""
         return sorted(
-            (port, b"" if address and ip_address(address).is_unspecified else address,
-             self.candidate(who))
+            (
+                port,
+                b"" if address and ip_address(address).is_unspecified else address,
+                self.candidate(who),
+                leads.get((port, address), 0),
+            )
             for (port, address), who in people.items()
-        )  # fmt: skip
+        )
 
     def new_classes(self) -> list[tuple[bytes, bytes]]:
         """Classes that came up since the tables were made or this was asked."""

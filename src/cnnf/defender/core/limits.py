@@ -406,5 +406,9 @@ ANSWERS_HELD_MAX = 1_024
 ANSWER_HOLD_MS = 500
 #: How often it is looked which resolvers this host is configured with, and what names are over.
 NAMES_LOOK_SECONDS = 10.0
+#: Answers to containers that discovery has not told of yet, and for how long they are kept until it
+#: does, which takes some 0.1 s: then it is known which servers were configured for them.
+EARLY_ANSWERS_MAX = 256
+EARLY_ANSWER_MS = 5_000
 #: Bytes of a resolv.conf that are read; resolvers themselves heed three of its servers.
 RESOLV_CONF_BYTES_MAX = 65_536

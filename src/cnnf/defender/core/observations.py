@@ -102,9 +102,9 @@ class Endpoints(msgspec.Struct, frozen=True, array_like=True, tag=4):
     classes: list[tuple[bytes, bytes]] = []
     put: list[tuple[bytes, list[int]]] = []
     drop: list[bytes] = []
-    listeners: list[tuple[int, bytes, int]] | None = None
+    listeners: list[tuple[int, bytes, int, int]] | None = None
     host_addresses: list[bytes] | None = None
-    peers: list[tuple[bytes, int, int, list[int]]] = []
+    peers: list[tuple[bytes, int, int, list[int], int]] = []
     gone: list[tuple[bytes, int, int]] = []
     members: list[tuple[bytes, bytes, int]] = []
     left: list[tuple[bytes, bytes]] = []

@@ -38,10 +38,12 @@ _EVICTED_SHARE = 16
 
 
 class Crowd(msgspec.Struct, frozen=True, gc=False):
-    """Everybody who may stand at an end; `more`: there are others. Nobody: it is not protected."""
+    """Everybody who may stand at an end; `more`: there are others. Nobody: it is not protected.
+    `leads_to` is the port of theirs that the end's leads to, 0 where that is the same."""
 
     identities: tuple[Identity, ...] = ()
     more: bool = False
+    leads_to: int = 0
 
 
 class Change(NamedTuple):
@@ -284,7 +286,8 @@ class Peers:
         return Change(place, held.crowd, None)
 
     def _share_crowd(self, crowd: Crowd) -> Crowd:
-        return Crowd(tuple(map(self._share_identity, crowd.identities)), crowd.more)
+        shared = tuple(map(self._share_identity, crowd.identities))
+        return Crowd(shared, crowd.more, crowd.leads_to)
 
     def _share_identity(self, one: Identity) -> Identity:
         known: Identity | None = self._shared.get(one)
@@ -343,4 +346,5 @@ def identity_of(known: Known) -> Identity:
 
 
 def _crowd(answer: Answer) -> Crowd:
-    return Crowd(tuple(dict.fromkeys(map(identity_of, answer.candidates))), answer.more)
+    known = tuple(dict.fromkeys(map(identity_of, answer.candidates)))
+    return Crowd(known, answer.more, answer.leads_to)

@@ -54,7 +54,7 @@ class Strangers:
 
     def endpoints_changed(self, peers: PeerList, gone: list[Place]) -> None:
         """These are known now, those are not any more: another time they are new again."""
-        self._forget((address, port, protocol) for address, port, protocol, _ in peers)
+        self._forget((address, port, protocol) for address, port, protocol, *_ in peers)
         self._forget(gone)
 
     def tables_changed(self, judge: Judge) -> None:

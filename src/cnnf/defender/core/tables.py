@@ -45,10 +45,11 @@ _WORD_MASK = (1 << 64) - 1
 
 #: Who stands behind addresses, who listens (port, address or empty for any), whom cgroups name.
 Behind = list[tuple[bytes, list[int]]]
-Listeners = list[tuple[int, bytes, int]]
+#: Who listens here: (port, address or none for any, candidate, the port that it leads to).
+Listeners = list[tuple[int, bytes, int, int]]
 Named = list[tuple[int, int]]
-#: Who stands at ends elsewhere: (address, port, protocol, candidates).
-PeerList = list[tuple[bytes, int, int, list[int]]]
+#: Who stands at ends elsewhere: (address, port, protocol, candidates, the port that it leads to).
+PeerList = list[tuple[bytes, int, int, list[int], int]]
 #: An end elsewhere: where one connects to, or, without port and protocol, where one connects from.
 Place = tuple[bytes, int, int]
 #: Whom DNS told (an address, or empty for this host) of what address; and the class of its names.
@@ -66,17 +67,19 @@ class Tables(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     `effects` holds one byte a rule. `port_starts` begins with 0; the rules of `port_rules[i]` take
     ports from `port_starts[i]` to before the next. `starts4` and `starts6` are the packed first
     addresses, ascending from 0, of stretches that subnets select alike, with their class beside.
-    `addresses` are known endpoints, `listeners` (port, packed address or empty for any, candidate),
-    `cgroups` (id, candidate) those that name a service, `host` the host itself, `networks` the
-    (first, last) packed addresses of container networks.
+    `addresses` are known endpoints, `listeners` (port, packed address or empty for any, candidate,
+    port that it leads to or 0), `cgroups` (id, candidate) those that name a service, `host` the
+    host itself, `networks` the (first, last) packed addresses of container networks.
 
     A SYN of an unknown program is held `hold_ms`, one of an unknown container `wait_ms`, at most
     `holds_per_second` times a second.
 
-    `peers` are known ends elsewhere. `by_name` are the rules that name somebody as source and those
-    that do as destination: whoever is not known may be the one. Unknown ends in `private`, (first,
-    last) like `networks`, are doubted: while one could be prevented, its SYNs are dropped for
-    `stranger_ms`.
+    `peers` are known ends elsewhere. A port that is published for another one leads to that: rules
+    judge by the port of whoever stands there, as they do where it was translated before.
+
+    `by_name` are the rules that name somebody as source and those that do as destination: whoever
+    is not known may be the one. Unknown ends in `private`, (first, last) like `networks`, are
+    doubted: while one could be prevented, its SYNs are dropped for `stranger_ms`.
 
     `members` are ends that an asker, an address or empty for this host, was told the names of, with
     the class of those names: they are selected so when they connect with him, beside by whom they
@@ -101,7 +104,7 @@ class Tables(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     starts6: bytes = bytes(16)
     classes6: list[int] = msgspec.field(default_factory=lambda: [0])
     addresses: list[tuple[bytes, list[int]]] = []
-    listeners: list[tuple[int, bytes, int]] = []
+    listeners: list[tuple[int, bytes, int, int]] = []
     cgroups: list[tuple[int, int]] = []
     host: int = 0
     host_addresses: list[bytes] = []
@@ -109,7 +112,7 @@ class Tables(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     hold_ms: int = 0
     wait_ms: int = 0
     holds_per_second: int = 0
-    peers: list[tuple[bytes, int, int, list[int]]] = []
+    peers: list[tuple[bytes, int, int, list[int], int]] = []
     by_name: tuple[bytes, bytes] = (b"", b"")
     private: list[tuple[bytes, bytes]] = []
     stranger_ms: int = 0
@@ -211,10 +214,11 @@ def check_behind(addresses: Behind, known: int) -> None:
 
 
 def check_peers(peers: PeerList, known: int) -> None:
-    """An address, a port, a protocol's number, and candidates, who may be anyone."""
+    """An address, a port, a protocol's number, candidates, who may be anyone, and a port."""
     _require(len(peers) <= TABLE_PEERS_MAX, "peers")
-    for address, port, protocol, who in peers:
+    for address, port, protocol, who, leads_to in peers:
         check_places([(address, port, protocol)])
+        _require(0 <= leads_to <= 65_535, "port")
         _require(0 < len(who) <= ADDRESS_CANDIDATES_MAX, "candidates")
         for candidate in who:
             if candidate != ANYONE:
@@ -247,10 +251,10 @@ def check_memberships(places: list[Membership]) -> None:
 
 
 def check_listeners(listeners: Listeners, known: int) -> None:
-    """A port, an address or none, a candidate."""
+    """A port, an address or none, a candidate, and another port."""
     _require(len(listeners) <= TABLE_LISTENERS_MAX, "listeners")
-    for port, address, candidate in listeners:
-        _require(0 <= port <= 65_535, "port")
+    for port, address, candidate, leads_to in listeners:
+        _require(0 <= port <= 65_535 and 0 <= leads_to <= 65_535, "port")
         _require(len(address) in (0, 4, 16), "address")
         _check_candidate(candidate, known)
 

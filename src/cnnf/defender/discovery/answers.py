@@ -4,7 +4,8 @@ Values in, values out. Whatever an engine says is checked here: wrong types rais
 cleaned, lists are cut. Fields are those of Engine API 1.40; later versions keep them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ COMPOSE_SERVICE = "com.docker.compose.service"
 BRIDGE_NAME = "com.docker.network.bridge.name"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv4"
+GATEWAY_MODE6 = "com.docker.network.bridge.gateway_mode_ipv6"
 #: Networks whose containers are known by the same addresses to others than this host.
 _ROUTED_DRIVERS = frozenset({"macvlan", "ipvlan", "overlay"})
 
@@ -76,6 +78,7 @@ class _Config(_Struct):
 
 class _HostConfig(_Struct):
     network_mode: str = ""
+    dns: list[str] | None = None
 
 
 class InspectedContainer(_Struct):
@@ -224,20 +227,22 @@ def container_from(answer: InspectedContainer, image: InspectedImage | None) -> 
         if mode.startswith("container:")
         else "",
         published=_published(answer.network_settings),
+        resolvers=_resolvers(answer.host_config.dns or ()),
         restarts=max(answer.restart_count, 0),
         health=_health(answer.state.health),
     )
 
 
-def networks_from(data: bytes) -> tuple[ContainerNetwork, ...]:
+def networks_from(data: bytes, *, masquerades6: bool = True) -> tuple[ContainerNetwork, ...]:
     """The networks in `GET /networks`, without those that have no interface of their own.
+    `masquerades6`: the engine's host stands in for IPv6 addresses as it does for IPv4.
 
     One that cannot be read is left out, the rest still counts. Raises BadAnswer when the answer
     as a whole is no list of networks.
     """
     answers: list[_Network] = decode(data, list[_Network], "networks")
     return tuple(
-        _network(answer)
+        _network(answer, masquerades6=masquerades6)
         for answer in answers[: limits.NETWORKS_MAX]
         if answer.driver not in ("null", "host")
     )
@@ -325,6 +330,15 @@ def _addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _resolvers(texts: Sequence[str]) -> tuple[str, ...]:
+    """What is no address is left out, as resolvers do."""
+    found = []
+    for text in texts[: limits.RESOLVERS_MAX]:
+        with suppress(ValueError):
+            found.append(str(parse_address(text)))
+    return tuple(found)
+
+
 def _attachments(settings: _NetworkSettings) -> tuple[Attachment, ...]:
     places = []
     for name, endpoint in list((settings.networks or {}).items())[: limits.ATTACHMENTS_MAX]:
@@ -390,14 +404,16 @@ def _subnets(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], tuple[s
     return tuple(subnets), tuple(gateways)
 
 
-def _network(answer: _Network) -> ContainerNetwork:
+def _network(answer: _Network, *, masquerades6: bool) -> ContainerNetwork:
     configured = ((answer.ipam.config if answer.ipam else None) or ())[: limits.ATTACHMENTS_MAX]
     subnets, gateways = _subnets((one.subnet, one.gateway) for one in configured)
     bridge = ""
     options = answer.options or {}
-    routed = answer.driver in _ROUTED_DRIVERS
+    routed = routed6 = answer.driver in _ROUTED_DRIVERS
     if answer.driver == "bridge":
-        routed = options.get(MASQUERADE) == "false" or options.get(GATEWAY_MODE) == "routed"
+        bare = options.get(MASQUERADE) == "false"
+        routed = bare or options.get(GATEWAY_MODE) == "routed"
+        routed6 = bare or not masquerades6 or options.get(GATEWAY_MODE6) == "routed"
         named = options.get(BRIDGE_NAME, "")
         # IFNAMSIZ is 16 with the closing zero.
         bridge = clean_text(named, 15) or f"br-{answer.id[:SHORT_ID_CHARS]}"
@@ -409,4 +425,5 @@ def _network(answer: _Network) -> ContainerNetwork:
         subnets=subnets,
         gateways=gateways,
         routed=routed,
+        routed6=routed6,
     )

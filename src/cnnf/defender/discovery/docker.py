@@ -448,7 +448,8 @@ class _Session:
         if self._engine.is_podman:
             body = await self._engine.get_libpod("/networks/json", limits.LIST_BYTES_MAX)
             return podman_networks_from(body)
-        return networks_from(await self._engine.get("/networks", limits.LIST_BYTES_MAX))
+        body = await self._engine.get("/networks", limits.LIST_BYTES_MAX)
+        return networks_from(body, masquerades6=self._engine.masquerades6)
 
     async def _inspect(self, container_id: str) -> Container | None:
         """The container, None when it is gone; when it can't be understood, which is reported, as

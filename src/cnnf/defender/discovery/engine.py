@@ -31,6 +31,8 @@ class Engine:
         self._prefix = ""
         #: Is it Podman, which speaks Docker's interface?
         self.is_podman = False
+        #: Does it masquerade IPv6 unless told otherwise?
+        self.masquerades6 = False
         self._client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(socket)),
             base_url="http://docker",
@@ -62,6 +64,7 @@ class Engine:
             )
         self._prefix = "/v{}.{}".format(*min(version, API_VERSION_NEWEST))
         self.is_podman = answer.is_podman
+        self.masquerades6 = version >= limits.API_VERSION_MASQUERADES6
 
     async def get(self, path: str, bytes_max: int) -> bytes:
         """The body of the answer to GET. Raises EngineUnreachable or BadAnswer."""

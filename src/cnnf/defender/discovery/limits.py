@@ -2,6 +2,8 @@
 
 #: The oldest Engine API whose answers are understood (Docker 19.03; also what Podman speaks).
 API_VERSION_OLDEST = (1, 40)
+#: From here on (Docker 27) bridges masquerade IPv6, too (`ip6tables` is on unless told otherwise).
+API_VERSION_MASQUERADES6 = (1, 46)
 
 #: Bytes of one answer. A list entry is about 2 kB, so this is some 15,000 containers; one
 #: container's or network's own answer is 10 to 100 kB, more with absurd labels.
@@ -25,6 +27,9 @@ NETWORKS_MAX = 1_000
 #: Attachments and published ports of one container.
 ATTACHMENTS_MAX = 64
 PUBLISHED_MAX = 1_024
+
+#: Servers of DNS of one container; resolvers themselves heed three.
+RESOLVERS_MAX = 16
 
 #: Containers of which it is kept when they joined which networks, twice as many as are followed.
 #: Beyond it the oldest are forgotten, and the container's start is taken instead.

@@ -89,6 +89,11 @@ def test_a_port_leads_to_what_is_published_then_to_who_listens_then_to_the_host(
                                                          False)  # fmt: skip
     assert estate.names(DB, 15432) == ["shop/db"]
     assert estate.names(DB, 9) == ["db-1"]
+    leads_to = {
+        port: estate.directory.answer("web", Sought(address=DB, port=port)).leads_to
+        for port in (15432, 8080, 22, 9)
+    }
+    assert leads_to == {15432: 5432, 8080: 80, 22: 0, 9: 0}
 
 
 def test_two_hosts_with_the_same_private_network_never_mix() -> None:

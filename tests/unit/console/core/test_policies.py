@@ -24,6 +24,7 @@ from cnnf.policy.errors import InvalidValueError
 from cnnf.policy.evaluation import evaluate
 from cnnf.policy.export import write_policy
 from cnnf.policy.form import parse_policy
+from cnnf.policy.objects import NetworkObject
 from cnnf.policy.rules import LISTS, Policy, Rule
 
 POLICY = parse_policy(
@@ -220,6 +221,52 @@ def test_quarantines_are_listed_with_what_is_left_of_them() -> None:
 
 def test_failsafe_ports_are_the_defenders() -> None:
     assert frozenset(DEFAULT_FAILSAFE) == lockout.FAILSAFE_PORTS
+
+
+@pytest.mark.parametrize(
+    ("rule", "refused", "noted"),
+    [
+        ({"ports": ((2222, 2222),), "destination": ("edge",)}, True, True),
+        ({"ports": ((22, 22), (2222, 2222)), "destination": ("edge",)}, True, True),
+        ({"ports": ((22, 22),), "destination": ("inner",)}, True, True),
+        # What is a failsafe port of some hosts is prevented on the others.
+        ({"ports": ((2222, 2222),), "destination": ("inner",)}, False, True),
+        ({"ports": ((2222, 2222),)}, False, True),
+        ({"ports": ((22, 22),)}, True, True),
+        # A service of hosts that have it, and one of whatever host.
+        ({"ports": ((2222, 2222),), "destination": ("edge ssh",)}, True, True),
+        ({"ports": ((2222, 2222),), "destination": ("ssh",)}, False, True),
+        # Hosts that are not there yet have what nobody chose.
+        ({"ports": ((22, 22),), "destination": ("coming",)}, True, True),
+        ({"ports": ((2222, 2222),), "destination": ("coming",)}, False, True),
+        ({"ports": ((2223, 2223),), "destination": ("edge",)}, False, False),
+    ],
+)
+def test_hosts_have_failsafe_ports_of_their_own(
+    rule: dict[str, object], refused: bool, noted: bool
+) -> None:
+    failsafe = {
+        "edge-1": frozenset((22, 2222)),
+        "edge-2": frozenset((22, 2222, 8443)),
+        "db": frozenset((22,)),
+    }
+    objects = (
+        NetworkObject(name="edge", kind="host", values=("edge-*",)),
+        NetworkObject(name="inner", kind="host", values=("*", "-edge-*")),
+        NetworkObject(name="coming", kind="host", values=("new-*",)),
+        NetworkObject(name="ssh", kind="service", values=("ssh",)),
+        NetworkObject(name="edge ssh", kind="service", values=("ssh",), hosts=("edge-*",)),
+    )
+    made = Rule(**({"name": "r", "effect": "prevent"} | rule))  # type: ignore[arg-type]
+    policy = Policy(objects=objects, hosts=(made,))
+    if refused:
+        with pytest.raises(Refused, match="failsafe"):
+            lockout.check_failsafe(policy, failsafe)
+    else:
+        lockout.check_failsafe(policy, failsafe)
+    said = lockout.notes(policy, failsafe)
+    assert bool(said) == noted
+    assert all("(TCP 22, 2222, 8443)" in one for one in said)
 
 
 def hosts(**fields: object) -> Policy:

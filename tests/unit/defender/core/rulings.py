@@ -126,7 +126,12 @@ def random_tables(random: Random) -> Tables:
             for address in known
         ],
         listeners=[
-            (random.choice(PORTS), random.choice([b"", *V4, *PLAIN_V6]), candidate())
+            (
+                random.choice(PORTS),
+                random.choice([b"", *V4, *PLAIN_V6]),
+                candidate(),
+                random.choice([0, 0, *PORTS]),
+            )
             for _ in range(random.randint(0, 6))
         ],
         cgroups=[(cgroup, candidate()) for cgroup in CGROUPS if random.random() < 0.5],
@@ -134,7 +139,11 @@ def random_tables(random: Random) -> Tables:
         host_addresses=some(V4 + PLAIN_V6, 0.2),
         networks=random.choice([[], NETWORKS, NETWORKS[:1]]),
         peers=[
-            (*place, [candidate() for _ in range(random.choice([1, 1, 2]))] + anyone)
+            (
+                *place,
+                [candidate() for _ in range(random.choice([1, 1, 2]))] + anyone,
+                random.choice([0, 0, *PORTS]),
+            )
             for place in random_places(random)
             for anyone in [random.choice([[], [], [ANYONE]])]
         ],
@@ -192,7 +201,8 @@ def scan(tables: Tables, packet: Packet) -> tuple[int, int, bool, int, bool]:
     source, destination = unmapped(packet.source), unmapped(packet.destination)
     own = {*tables.host_addresses, bytes(15) + b"\x01"}
     behind = dict(tables.addresses)
-    elsewhere = {(at, port, protocol): who for at, port, protocol, who in tables.peers}
+    elsewhere = {(at, port, protocol): who for at, port, protocol, who, _ in tables.peers}
+    leading = {(at, port, protocol): to for at, port, protocol, _, to in tables.peers}
     cgroups = dict(tables.cgroups)
 
     def is_own(address: bytes) -> bool:
@@ -219,11 +229,14 @@ def scan(tables: Tables, packet: Packet) -> tuple[int, int, bool, int, bool]:
     else:
         sources = [tables.host] if packet.hook == OUTPUT else who(source, 0, 0)
     if packet.hook == INPUT or is_own(destination):
-        listening = {(port, address): who for port, address, who in tables.listeners}
-        anywhere = listening.get((packet.port, b""), tables.host)
-        destinations = [listening.get((packet.port, destination), anywhere)]
+        listening = {(port, address): (who, to) for port, address, who, to in tables.listeners}
+        anywhere = listening.get((packet.port, b""), (tables.host, 0))
+        listener, leads_to = listening.get((packet.port, destination), anywhere)
+        destinations = [listener]
     else:
         destinations = who(destination, packet.port, packet.protocol)
+        leads_to = leading.get((destination, packet.port, packet.protocol), 0)
+    packet = packet._replace(port=leads_to or packet.port)
     names = called(
         tables,
         (b"" if packet.hook == OUTPUT or is_own(source) else source, destination),

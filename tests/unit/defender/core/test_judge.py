@@ -60,14 +60,18 @@ def test_changes_are_as_if_they_had_always_been(
         st.lists(st.tuples(known_address, st.lists(candidate, min_size=1, max_size=3)), max_size=3)
     )
     drop = data.draw(st.lists(known_address, max_size=2))
-    listeners = data.draw(
-        st.none() | st.lists(st.tuples(st.sampled_from([80, 443]), st.just(b""), candidate))
-    )
+    ports = st.sampled_from([80, 443])
+    listening = st.tuples(ports, st.just(b""), candidate, st.just(0) | ports)
+    listeners = data.draw(st.none() | st.lists(listening))
     own = data.draw(st.none() | st.lists(known_address, max_size=2))
     place = st.tuples(known_address, st.sampled_from([0, 80]), st.sampled_from([0, 6]))
     gone = data.draw(st.lists(place, max_size=3))
     peers = [
-        (*at, data.draw(st.lists(candidate | st.just(ANYONE), min_size=1, max_size=2)))
+        (
+            *at,
+            data.draw(st.lists(candidate | st.just(ANYONE), min_size=1, max_size=2)),
+            data.draw(st.sampled_from([0, 0, 80, 443])),
+        )
         for at in data.draw(st.lists(place, max_size=3, unique=True))
     ]
     membership = st.tuples(st.just(b"") | known_address, known_address)
@@ -165,11 +169,13 @@ def test_loopback_is_this_host() -> None:
         ([], [(WEB, [1] * 65)], [], None, None),
         ([], [(b"", [1])], [], None, None),
         ([], [], [b"abc"], None, None),
-        ([], [(SHOP, [0])], [], [(65_536, b"", 0)], None),
+        ([], [(SHOP, [0])], [], [(65_536, b"", 0, 0)], None),
+        ([], [(SHOP, [0])], [], [(80, b"", 0, 65_536)], None),
         ([], [(SHOP, [0])], [], None, [b""]),
-        ([], [(SHOP, [0])], [], None, None, [(OUTSIDE, 80, 6, [])]),
-        ([], [(SHOP, [0])], [], None, None, [(OUTSIDE, 80, 6, [ANYONE + 1])]),
-        ([], [(SHOP, [0])], [], None, None, [(OUTSIDE, 65_536, 6, [0])]),
+        ([], [(SHOP, [0])], [], None, None, [(OUTSIDE, 80, 6, [], 0)]),
+        ([], [(SHOP, [0])], [], None, None, [(OUTSIDE, 80, 6, [ANYONE + 1], 0)]),
+        ([], [(SHOP, [0])], [], None, None, [(OUTSIDE, 65_536, 6, [0], 0)]),
+        ([], [(SHOP, [0])], [], None, None, [(OUTSIDE, 80, 6, [0], 65_536)]),
         ([], [(SHOP, [0])], [], None, None, [], [(b"", 80, 6)]),
         ([], [(SHOP, [0])], [], None, None, [], [], [(b"", b"", 0)]),
         ([], [(SHOP, [0])], [], None, None, [], [], [(b"", SHOP, 9)]),

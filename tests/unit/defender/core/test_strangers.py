@@ -42,13 +42,13 @@ def test_one_that_was_told_of_is_new_again() -> None:
     strangers = Strangers()
     strangers.meet(PLACE, 0, STRANGER_DELAY_MS)
     assert not strangers.meet(PLACE, 2_000, STRANGER_DELAY_MS)
-    strangers.endpoints_changed([(*PLACE, [0])], [])
+    strangers.endpoints_changed([(*PLACE, [0], 0)], [])
     assert strangers.meet(PLACE, 2_000, STRANGER_DELAY_MS)
     strangers.endpoints_changed([], [PLACE])
     assert strangers.meet(PLACE, 4_000, STRANGER_DELAY_MS)
     strangers.tables_changed(Judge(Tables(version=1)))
     assert not strangers.meet(PLACE, 6_000, STRANGER_DELAY_MS)
-    strangers.tables_changed(Judge(Tables(version=1, peers=[(*PLACE, [0])])))
+    strangers.tables_changed(Judge(Tables(version=1, peers=[(*PLACE, [0], 0)])))
     assert strangers.meet(PLACE, 6_000, STRANGER_DELAY_MS)
 
 

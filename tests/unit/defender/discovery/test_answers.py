@@ -91,6 +91,9 @@ def test_a_container() -> None:
 
 def test_network_modes() -> None:
     assert read(HostConfig__NetworkMode="host").host_network
+    asked = read(HostConfig__Dns=["192.0.2.53", "::ffff:10.0.0.1", "no server", "2001:DB8::53"])
+    assert asked.resolvers == ("192.0.2.53", "10.0.0.1", "2001:db8::53")
+    assert read(HostConfig__Dns=None).resolvers == ()
     other = "cc" * 32
     assert read(HostConfig__NetworkMode=f"container:{other}").shared_network == other
     nets = {"host": {"NetworkID": "aa", "IPAddress": ""}}
@@ -254,22 +257,31 @@ def test_podman_is_told_apart_and_tells_its_interfaces_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("driver", "options", "routed"),
+    ("driver", "options", "masquerades6", "routed", "routed6"),
     [
-        ("bridge", b"{}", False),
-        ("bridge", b'{"com.docker.network.bridge.enable_ip_masquerade": "false"}', True),
-        ("bridge", b'{"com.docker.network.bridge.enable_ip_masquerade": "true"}', False),
-        ("bridge", b'{"com.docker.network.bridge.gateway_mode_ipv4": "routed"}', True),
-        ("macvlan", b"null", True),
-        ("ipvlan", b"null", True),
-        ("overlay", b"{}", True),
+        ("bridge", b"{}", True, False, False),
+        # Up to Docker 26 IPv6 is masqueraded only where that was asked for.
+        ("bridge", b"{}", False, False, True),
+        *(
+            ("bridge", b'{"com.docker.network.bridge.%s"}' % option, True, *routed)
+            for option, routed in (
+                (b'enable_ip_masquerade": "false', (True, True)),
+                (b'enable_ip_masquerade": "true', (False, False)),
+                (b'gateway_mode_ipv4": "routed', (True, False)),
+                (b'gateway_mode_ipv6": "routed', (False, True)),
+            )
+        ),
+        ("macvlan", b"null", True, True, True),
+        ("ipvlan", b"null", True, True, True),
+        ("overlay", b"{}", True, True, True),
     ],
 )
 def test_a_network_says_whether_its_addresses_mean_the_same_elsewhere(
-    driver: str, options: bytes, routed: bool
+    driver: str, options: bytes, masquerades6: bool, routed: bool, routed6: bool
 ) -> None:
     body = b'[{"Id": "%s", "Driver": "%s", "Options": %s}]' % (
         b"ab" * 32, driver.encode(), options,
     )  # fmt: skip
-    (network,) = networks_from(body)
-    assert network.routed is routed
+    (network,) = networks_from(body, masquerades6=masquerades6)
+    told = [network.is_routed(subnet) for subnet in ("172.18.0.0/16", "fd00::/64")]
+    assert told == [routed, routed6]
