@@ -20,7 +20,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 _TOGETHER = frozenset({"browser", "docker", "estate"})
 
 
-class Together(LoadScopeScheduling):  # type: ignore[misc] - untyped
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
     """Gives a worker all tests of a folder where much is shared, else of a file.
 
     By the path and not by marks (`xdist_group`): pytest 9.2 does not hear of those any more, and
