@@ -12,7 +12,7 @@ import {
   useSensor,
   useSensors,
 } from "@dnd-kit/core";
-import { useVirtualizer } from "@tanstack/react-virtual";
+import { defaultRangeExtractor, useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
 import type { Finding, Hits, Rule } from "../../api/types";
 import { useNow } from "../../components/useNow";
@@ -72,12 +72,19 @@ export function RuleGrid(props: Props) {
     return matches === null ? all : all.filter(({ rule }) => matches.has(rule.name));
   }, [rules, matches, lifted]);
   const indexOf = useMemo(() => new Map(rows.map(({ rule }, index) => [rule.name, index])), [rows]);
+  const at = indexOf.get(current.rule) ?? 0;
   const virtual = useVirtualizer({
     count: rows.length,
     getScrollElement: () => scroller.current,
     estimateSize: () => ROW_HEIGHT,
     overscan: 10,
     getItemKey: (index) => rows[index]?.rule.name ?? index,
+    // The row with the focus is drawn also where it is not in sight yet, or no more: else a key that
+    // is pressed before the list has scrolled would be nobody's.
+    rangeExtractor: (range) => {
+      const drawn = defaultRangeExtractor(range);
+      return at >= range.count || drawn.includes(at) ? drawn : [...drawn, at].sort((a, b) => a - b);
+    },
   });
   const tabbed = indexOf.has(current.rule) ? current.rule : rows[0]?.rule.name;
 
