@@ -50,7 +50,7 @@ def flows() -> list[Flow]:
     def outside(address: str, name: str, connections: int) -> Flow:
         return Flow(
             source=Endpoint(instance="c1"),
-            destination=Endpoint(address=address, names=[name]),
+            destination=Endpoint(address=address, names=(name,)),
             port=443,
             connections=connections,
             first_seen=now,

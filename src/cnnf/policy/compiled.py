@@ -246,7 +246,7 @@ def _divided_ports(rules: tuple[CompiledRule, ...]) -> tuple[list[int], list[int
     alike: dict[tuple[PortRange, ...], list[int]] = {}
     for number, rule in enumerate(rules):
         alike.setdefault(rule.ports, []).append(number)
-    spans = []
+    spans: list[tuple[int, int, int]] = []
     for ports, having in ((ports, _set(those)) for ports, those in alike.items()):
         spans += ((low, high, having) for low, high in ports or ((0, PORT_MAX),))
     return divide(spans, PORT_MAX)
