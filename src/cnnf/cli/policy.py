@@ -10,6 +10,7 @@ from cnnf.cli import (
     policy_judging,
     policy_kubernetes,
     policy_quarantine,
+    policy_seen,
     policy_whatif,
 )
 
@@ -30,4 +31,5 @@ app.command("show")(policy_console.show)
 app.command("history")(policy_console.history)
 app.command("rollback")(policy_console.rollback)
 app.command("hits")(policy_console.hits)
+app.command("seen")(policy_seen.seen)
 app.add_typer(policy_quarantine.app, name="quarantine")

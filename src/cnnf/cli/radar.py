@@ -27,6 +27,9 @@ _VERDICTS = {
 def radar(
     view: Annotated[View, typer.Option(help="Apps, or the services of hosts.")] = "containers",
     window: Annotated[str, typer.Option(help="How far back: 5m to 31d.")] = "1h",
+    about: Annotated[
+        str, typer.Option("--object", help="Only connections of the network object of this name.")
+    ] = "",
     data_dir: Annotated[
         Path, typer.Option("--data-dir", envvar="CNNF_DATA_DIR", help="The Console's directory.")
     ] = Path("/var/lib/cnnf"),
@@ -37,7 +40,9 @@ def radar(
 ) -> None:
     """Show who talks to whom."""
     with Client(data_dir, console) as client:
-        graph = client.get("/radar", view=view, window=window)
+        graph = client.get(
+            "/radar", view=view, window=window, **({"object": about} if about else {})
+        )
     if as_json:
         print(json.dumps(graph))
         return
@@ -81,10 +86,17 @@ def _edges(graph: dict[str, Any]) -> Table:
             "→",
             Text(names[edge["target"]]),
             _ports(edge["ports"], edge.get("more_ports", 0)),
-            str(sum(port["connections"] for port in edge["ports"])),
+            _count(edge["ports"]),
             _outcome(edge["ports"], limited=graph["mode"]["limited"]),
         )
     return table
+
+
+def _count(ports: Iterable[dict[str, Any]]) -> str:
+    """How many, or at most how many where the count is of other ends too."""
+    listed = list(ports)
+    most = "up to " if any(port.get("shared") for port in listed) else ""
+    return most + str(sum(port["connections"] for port in listed))
 
 
 def _outcome(ports: Iterable[dict[str, Any]], *, limited: bool) -> str:

@@ -248,9 +248,9 @@ async def _open_services(
             message(database.read_now(settings_store.load)), news(policy), stopping
         )
 
-        async def compute(view: View, length: int) -> Graph:
+        async def compute(view: View, length: int, about: str) -> Graph:
             window = windows.last(length, now_ms())
-            return await radar.compute(services, view, window, everything=False)
+            return await radar.compute(services, view, window, about=about)
 
         flows = SqliteFlowStore(database)
         services = Services(

@@ -98,6 +98,21 @@ WHAT_IF_FLOWS_MAX = 100
 WHAT_IF_RULES_MAX = 50
 WHAT_IF_EXAMPLES_MAX = 3
 
+#: Connections of a network object in one answer, and how many an answer may skip: a page of 200
+#: rows is 100 kB. Whoever wants more chooses a shorter window.
+SEEN_PAGE_MAX = 200
+SEEN_SKIP_MAX = 10_000
+#: Members of a side that a row names; the others are counted.
+SEEN_WHO_MAX = 8
+#: Look-ups of an object's connections at once: one walks through all flows of its window, a million
+#: in some 3 s of a core. Another is answered with 429.
+SEEN_AT_ONCE_MAX = 2
+#: Seconds that one may take. It is refused then, with the advice to choose a shorter window.
+SEEN_S_MAX = 20.0
+#: Ends outside of which is kept which network object has them, 0.3 kB each. All go at once beyond,
+#: and are looked up again in 5 us each.
+PLACES_CACHED_MAX = 50_000
+
 #: Live streams of Radar, and different views among them. One more is answered with 503.
 RADAR_STREAMS_MAX = 200
 RADAR_FEEDS_MAX = 32

@@ -46,7 +46,7 @@ def _objects(old: Policy, new: Policy) -> Iterator[Change]:
     for name, one in after.items():
         if name not in before:
             yield Change(kind="added", name=name)
-        elif one != before[name]:
+        elif one is not before[name] and one != before[name]:
             yield Change(kind="changed", name=name, fields=_differing(before[name], one))
 
 
@@ -71,7 +71,7 @@ def _rules(old: Policy, new: Policy) -> Iterator[Change]:
                 if rule.name not in kept:
                     yield Change(kind="moved", name=rule.name, list=where, after=previous)
                 was = before[rule.name][1]
-                if rule != was:
+                if rule is not was and rule != was:
                     fields = _differing(was, rule)
                     yield Change(kind="changed", name=rule.name, list=where, fields=fields)
             previous = rule.name

@@ -4,8 +4,7 @@ The YAML form finds the same problems with their places and in numbers; here the
 raised, with the rule's or object's name.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sized
 
 from cnnf.policy import limits
 from cnnf.policy.errors import InvalidValueError
@@ -43,9 +42,11 @@ def check_policy(policy: Policy) -> None:
     within("values", values, limits.POLICY_VALUES_MAX)
     kinds: dict[str, ObjectKind] = dict(BUILT_IN)
     for one in policy.objects:
-        with _about("object", one.name):
+        try:
             _check_free(one.name, kinds)
             check_object(one)
+        except InvalidValueError as error:
+            raise _about("object", one.name, error) from error
         kinds[one.name] = one.kind
     names: set[str] = set()
     lists: tuple[tuple[ListName, tuple[Rule, ...]], ...] = (
@@ -54,18 +55,16 @@ def check_policy(policy: Policy) -> None:
     )
     for where, listed in lists:
         for rule in listed:
-            with _about("rule", rule.name):
+            try:
                 _check_free(rule.name, names)
                 check_rule(where, rule, kinds)
+            except InvalidValueError as error:
+                raise _about("rule", rule.name, error) from error
             names.add(rule.name)
 
 
-@contextmanager
-def _about(what: str, name: str) -> Iterator[None]:
-    try:
-        yield
-    except InvalidValueError as error:
-        raise InvalidValueError(f"{what} {name!r:.200}: {error}") from error
+def _about(what: str, name: str, error: InvalidValueError) -> InvalidValueError:
+    return InvalidValueError(f"{what} {name!r:.200}: {error}")
 
 
 def _check_free(name: str, taken: Collection[str]) -> None:
@@ -133,7 +132,8 @@ def check_rule(where: ListName, rule: Rule, kinds: dict[str, ObjectKind]) -> Non
         raise InvalidValueError(f"effect {rule.effect!r}: write one of {', '.join(EFFECTS)}")
     if rule.protocol not in PROTOCOLS:
         raise InvalidValueError(f"protocol {rule.protocol!r}: write one of {', '.join(PROTOCOLS)}")
-    check_note(rule.note)
+    if rule.note:
+        check_note(rule.note)
     if rule.owner:
         check_owner(rule.owner)
     if rule.expires_ms is not None:

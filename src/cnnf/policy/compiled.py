@@ -243,10 +243,12 @@ def _carried(rules: list[Rule]) -> dict[str, Selected]:
 
 
 def _divided_ports(rules: tuple[CompiledRule, ...]) -> tuple[list[int], list[int]]:
-    spans = [(0, PORT_MAX, _set(number for number, rule in enumerate(rules) if not rule.ports))]
+    alike: dict[tuple[PortRange, ...], list[int]] = {}
     for number, rule in enumerate(rules):
-        alone = 1 << number
-        spans += ((low, high, alone) for low, high in rule.ports)
+        alike.setdefault(rule.ports, []).append(number)
+    spans: list[tuple[int, int, int]] = []
+    for ports, having in ((ports, _set(those)) for ports, those in alike.items()):
+        spans += ((low, high, having) for low, high in ports or ((0, PORT_MAX),))
     return divide(spans, PORT_MAX)
 
 

@@ -52,6 +52,11 @@ FINDING_EXAMPLES_MAX = 3
 #: How long before its end a rule is told to expire soon: a week has a working day.
 EXPIRES_SOON_MS = 7 * 24 * 3600 * 1000
 
+#: Texts of the YAML form, and an object's values, of which is kept what they mean: written or read
+#: again, compiled and analysed they come several times each. 0.5 kB each at most, 16 MB; the one
+#: that was not asked for the longest goes first and is worked out again in some microseconds.
+SCALARS_CACHED_MAX = 32_768
+
 #: Problems of one form that are told; further ones are only counted.
 PROBLEMS_MAX = 50
 

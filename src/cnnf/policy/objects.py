@@ -5,6 +5,7 @@ indexes of it. The built-in object `internet` is everything that `addresses.is_i
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
 import msgspec
@@ -79,6 +80,7 @@ def check_name(name: str) -> None:
         )
 
 
+@lru_cache(limits.SCALARS_CACHED_MAX)
 def name_value(kind: ObjectKind, text: str) -> NameValue:
     """A value of a `dns`, `image`, `service` or `host` object. Raises InvalidValueError."""
     excludes, value = split_exclusion(text)
@@ -108,6 +110,7 @@ def _image_value(excludes: bool, value: str) -> NameValue:
     )
 
 
+@lru_cache(limits.SCALARS_CACHED_MAX)
 def qualifier(text: str) -> tuple[bool, Pattern]:
     """One of an object's clusters, namespaces or hosts. Raises InvalidValueError."""
     excludes, value = split_exclusion(text)

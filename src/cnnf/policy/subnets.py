@@ -6,12 +6,13 @@ that of IPv4. A wider IPv6 network, as `::/0`, contains IPv6 addresses only.
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal
 
 from cnnf.policy.addresses import INSIDE_NETWORKS, Address
 from cnnf.policy.errors import InvalidValueError
+from cnnf.policy.limits import SCALARS_CACHED_MAX
 from cnnf.policy.patterns import split_exclusion
 
 Version = Literal[4, 6]
@@ -38,6 +39,7 @@ def address_text(address: Address | bytes) -> str:
     return str(ip_address(pack(address)))
 
 
+@lru_cache(SCALARS_CACHED_MAX)
 def subnet_value(text: str) -> tuple[bool, Version, Range]:
     """A CIDR, an address or a range, and whether it excludes.
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from cnnf.policy import limits
 from cnnf.policy.errors import InvalidFormError
 from cnnf.policy.form import parse_policy
-from cnnf.policy.objects import LabelTest, NetworkObject
+from cnnf.policy.objects import LabelTest, NetworkObject, name_value, qualifier
 from cnnf.policy.rules import Policy, Rule
+from cnnf.policy.subnets import subnet_value
 
 TEXT = """\
 apiVersion: cnnf/v1
@@ -452,6 +453,9 @@ def test_every_bound_is_kept(bound: str, text: str, monkeypatch: pytest.MonkeyPa
     parse_policy(text, subject="p.yaml")
     for module in ("cnnf.policy.limits", "cnnf.policy.patterns"):
         monkeypatch.setattr(f"{module}.{bound}", 1, raising=module == "cnnf.policy.limits")
+    # What was right before is remembered to be.
+    for remembering in (name_value, qualifier, subnet_value):
+        remembering.cache_clear()
     assert any(
         ("at most 1" in one or "more than 1" in one or "1 to 1" in one) for one in problems(text)
     )

@@ -177,6 +177,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/policy/objects/{name}/connections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Connections of a network object
+         * @description Recorded flows with an end in it, those from before it was made included, and what the policy
+         *     in force says of each. `skip` and `count` page on.
+         */
+        get: operations["read_connections_api_v1_policy_objects__name__connections_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/policy/objects": {
         parameters: {
             query?: never;
@@ -979,7 +1000,8 @@ export interface components {
          * @description One node; `instances` counts what runs now, `found` is true when it was never started
          *         a connection to but only found connected. `incident` says that it did, or that to it was done,
          *         what was alerted on or prevented in the window: the source, where that is an app, a service or a
-         *         host, else the target.
+         *         host, else the target. `member`: the network object that was asked for is it, or has some of it.
+         *         A node of kind `object` is a network object of addresses or names, in the place of these.
          */
         GraphNode: {
             id: string;
@@ -996,6 +1018,8 @@ export interface components {
             found: boolean;
             /** @default false */
             incident: boolean;
+            /** @default false */
+            member: boolean;
         };
         /**
          * Model
@@ -1020,7 +1044,8 @@ export interface components {
          *
          *         Of the attempts `answered` were established and `refused` got a reset, the rest had no answer;
          *         either may be reported later than its attempt. `verdict` is the most severe one of the window
-         *         and `cause` what decided it.
+         *         and `cause` what decided it. `shared`: the counts are those of several ends outside together,
+         *         each of which has an edge; it is not kept how many were whose.
          */
         GraphPort: {
             port: number;
@@ -1035,6 +1060,8 @@ export interface components {
             cause: string;
             first_seen: string;
             last_seen: string;
+            /** @default false */
+            shared: boolean;
         };
         /**
          * Change
@@ -1587,6 +1614,59 @@ export interface components {
             effect: "alert" | "allow" | "prevent";
             cause: string;
         };
+        /**
+         * ObjectConnections
+         * @description A page of the connections of a network object, those seen latest first: `listed` after the
+         *         first `skipped` of all `flows`. `version` is that of the policy in force.
+         */
+        ObjectConnections: {
+            object: string;
+            version: number;
+            from: string;
+            to: string;
+            resolution: string;
+            flows: number;
+            connections: number;
+            skipped: number;
+            listed: components["schemas"]["Connection"][];
+        };
+        /**
+         * Connection
+         * @description Connections from one node to another on one port, an end of which is in the object.
+         *
+         *         `certain`: all of them; otherwise it is not kept how many of them are, and `connections` is how
+         *         many may be at most. `effect` is what the policy in force says of them, null where it is not
+         *         kept who or which port it was; `cause` is the rule or `default`. `sure`: it says so for
+         *         everybody who may have been on either side.
+         */
+        Connection: {
+            source: components["schemas"]["ConnectionEnd"];
+            destination: components["schemas"]["ConnectionEnd"];
+            port: number;
+            protocol: string;
+            connections: number;
+            certain: boolean;
+            first_seen: string;
+            last_seen: string;
+            effect: ("alert" | "allow" | "prevent") | null;
+            cause: string;
+            sure: boolean;
+        };
+        /**
+         * ConnectionEnd
+         * @description A side: the node of the graph. `member`: the object has it, or some of it, and `who` are some
+         *         of these, with their addresses; `more` counts the others.
+         */
+        ConnectionEnd: {
+            id: string;
+            kind: string;
+            name: string;
+            cluster: string;
+            namespace: string;
+            member: boolean;
+            who: string[];
+            more: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -1815,6 +1895,8 @@ export interface operations {
                 to?: string | null;
                 /** @description Beyond the view budget of 400 nodes, 1,500 edges. */
                 all?: boolean;
+                /** @description Only the connections of the network object of this name. */
+                object?: string;
             };
             header?: never;
             path?: never;
@@ -1885,6 +1967,8 @@ export interface operations {
                 view?: "containers" | "hosts";
                 /** @description How far back: `5m` to `31d`. */
                 window?: string;
+                /** @description Only the connections of the network object of this name. */
+                object?: string;
             };
             header?: {
                 "last-event-id"?: string;
@@ -2382,6 +2466,97 @@ export interface operations {
             };
             /** @description The request was right for a state that is no longer there. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_connections_api_v1_policy_objects__name__connections_get: {
+        parameters: {
+            query?: {
+                /** @description How far back: `5m` to `31d`. */
+                window?: string;
+                /** @description Leave out the first so many. */
+                skip?: number;
+                count?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Who, to whom, on which port; those seen latest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ObjectConnections"];
+                };
+            };
+            /** @description See the error. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description See the error. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says how long to wait. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -22,6 +22,7 @@ const port = (number: number, connections = 1, verdict: Verdict = "none"): Graph
   found: 0,
   verdict,
   cause: "",
+  shared: false,
   first_seen: "",
   last_seen: "",
 });

@@ -15,6 +15,7 @@ const node = (id: string, part: Partial<GraphNode> = {}): GraphNode => ({
   hosts: [],
   found: false,
   incident: false,
+  member: false,
   ...part,
 });
 
@@ -31,6 +32,7 @@ const edge = (source: string, target: string, port = 80, connections = 1): Graph
       found: 0,
       verdict: "none",
       cause: "",
+      shared: false,
       first_seen: "2026-01-01T00:00:00.000Z",
       last_seen: "2026-01-01T00:00:00.000Z",
     },

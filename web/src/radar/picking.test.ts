@@ -13,6 +13,7 @@ const node = (id: string, x: number) => ({
   state: null,
   internet: false,
   incident: false,
+  member: false,
 });
 
 const SCENE: Scene = {

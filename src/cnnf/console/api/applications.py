@@ -23,6 +23,7 @@ from cnnf.console.api import (
     quarantine,
     radar,
     renewal,
+    seen,
     session,
     settings,
     whatif,
@@ -42,7 +43,7 @@ def describe() -> FastAPI:
     app = FastAPI(title="cnnf Console", openapi_url=None, docs_url=None, redoc_url=None)
     errors.install(app)
     # What is under /policy with names of its own comes before whole policies.
-    policies = (policy_objects, policy_rules, quarantine, whatif, policy)
+    policies = (seen, policy_objects, policy_rules, quarantine, whatif, policy)
     for module in (session, radar, events, settings, *policies, defenders, audit):
         app.include_router(module.router, prefix=API)
     document = APIRouter(include_in_schema=False)
@@ -53,7 +54,8 @@ def describe() -> FastAPI:
 
     app.include_router(document)
     app.include_router(pages.router)
-    documents.install(app, radar.KINDS + events.KINDS + policy_answers.KINDS + whatif.KINDS)
+    kinds = (*radar.KINDS, *events.KINDS, *policy_answers.KINDS, *whatif.KINDS, *seen.KINDS)
+    documents.install(app, list(kinds))
     return app
 
 

@@ -1,8 +1,9 @@
 """The policy in force, compiled, and the one way to change it.
 
-Changes come one after the other: each is made of the version that its author has seen, compiled and
-analysed beside the event loop, stored, and only then told to Defenders. Whatever fails on the way
-leaves the policy in force as it is.
+Changes come one after the other: each is made of the version that its author has seen, compiled
+beside the event loop, stored, and only then told to Defenders. Whatever fails on the way leaves the
+policy in force as it is. What is found about it is worked out after that: Defenders do not wait for
+an analysis.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import zstandard
 
 from cnnf.console import limits
 from cnnf.console.core import lockout
+from cnnf.console.core.places import Places
 from cnnf.console.errors import CannotStart, Refused, StoreUnavailable
 from cnnf.console.store import policies as store
 from cnnf.console.store.database import Database
@@ -34,6 +36,9 @@ from cnnf.protocol.messages import PolicyDocument, PolicyNews
 log = structlog.get_logger()
 
 Edit = Callable[[Policy], Policy]
+
+#: How Defenders may have it, the best first.
+_ENCODINGS = ("zstd", "gzip")
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +68,6 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
     compiled: Compiled
     new: NewPolicy
     changes: tuple[Difference, ...]
-    findings: tuple[Finding, ...]
     notes: list[str]
 
 
@@ -85,7 +89,15 @@ class PolicyInForce:
             ) from error
         self._changing = asyncio.Lock()
         self._waiting = 0
-        self._documents: dict[str, bytes] = {}
+        self._documents: dict[str, asyncio.Task[bytes]] = {}
+        self._places: tuple[Policy, Places] | None = None
+
+    @property
+    def places(self) -> Places:
+        """Which of its network objects ends outside are drawn as; made when it is first asked."""
+        if self._places is None or self._places[0] is not self.policy:
+            self._places = self.policy, Places(self.policy.objects)
+        return self._places[1]
 
     @property
     def version(self) -> int:
@@ -123,15 +135,19 @@ class PolicyInForce:
                 if expected != self.version:
                     raise store.conflict(self.version, expected)
                 prepared = await asyncio.to_thread(_prepare, self.policy, edit, surroundings, now)
-                if preview:
-                    return _outcome(self.stored, prepared)
-                return await self._store(database, expected, prepared, change, now)
+                stored = self.stored
+                if not preview:
+                    stored = await self._store(database, expected, prepared, change, now)
+                    # Defenders ask for it by now: what they get comes before what its author does.
+                    await self.document(_ENCODINGS[0])
+            found = await asyncio.to_thread(analyse, prepared.compiled, surroundings.known)
+            return _outcome(stored, prepared, found)
         finally:
             self._waiting -= 1
 
     async def _store(
         self, database: Database, expected: int, prepared: _Prepared, change: Change, now: int
-    ) -> Outcome:
+    ) -> StoredPolicy:
         # Once it is stored it is in force, even if whoever asked for it has gone away meanwhile.
         writing = asyncio.ensure_future(
             database.write(
@@ -146,7 +162,7 @@ class PolicyInForce:
             self._put(await writing, prepared)
             raise
         self._put(stored, prepared)
-        return _outcome(stored, prepared)
+        return stored
 
     def _put(self, stored: StoredPolicy, prepared: _Prepared) -> None:
         if stored.version == self.version:
@@ -180,14 +196,18 @@ class PolicyInForce:
     async def document(self, accepted: str) -> tuple[bytes, str]:
         """The policy as Defenders get it, and how that is encoded: zstd, gzip or not ('')."""
         taken = {part.partition(";")[0].strip().lower() for part in accepted.split(",")}
-        encoding = next((one for one in ("zstd", "gzip") if one in taken), "")
-        documents = self._documents
-        if encoding not in documents:
-            # Of ten thousand Defenders that ask at once the first ones may work it out twice.
-            documents[encoding] = await asyncio.to_thread(
-                _document, self.stored, self.policy, encoding
+        encoding = next((one for one in _ENCODINGS if one in taken), "")
+        work = self._documents.get(encoding)
+        if work is None or _failed(work):
+            # Once for all the Defenders that ask at once, whoever of them hangs up.
+            work = self._documents[encoding] = asyncio.create_task(
+                asyncio.to_thread(_document, self.stored, self.policy, encoding)
             )
-        return documents[encoding], encoding
+        return await asyncio.shield(work), encoding
+
+
+def _failed(work: asyncio.Task[bytes]) -> bool:
+    return work.done() and (work.cancelled() or work.exception() is not None)
 
 
 def news(stored: StoredPolicy) -> PolicyNews:
@@ -222,17 +242,16 @@ def _prepare(before: Policy, edit: Edit, around: Surroundings, now: int) -> _Pre
         compiled=compiled,
         new=store.new_policy(policy, text, digest),
         changes=changes(before, policy),
-        findings=analyse(compiled, around.known),
         notes=lockout.notes(policy, around.failsafe),
     )
 
 
-def _outcome(stored: StoredPolicy, prepared: _Prepared) -> Outcome:
+def _outcome(stored: StoredPolicy, prepared: _Prepared, findings: tuple[Finding, ...]) -> Outcome:
     return Outcome(
         stored=stored,
         digest=prepared.new.digest,
         changes=prepared.changes,
-        findings=prepared.findings,
+        findings=findings,
         notes=prepared.notes,
     )
 

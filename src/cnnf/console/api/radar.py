@@ -6,15 +6,18 @@ import msgspec
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from cnnf.console.api import sse
+from cnnf.console.api import seen, sse
 from cnnf.console.api.auth import Use, Viewer
 from cnnf.console.api.documents import answers, json, streams
 from cnnf.console.api.errors import documented
 from cnnf.console.api.services import Services, now_ms
-from cnnf.console.core import windows
+from cnnf.console.core import nodes, windows
 from cnnf.console.core.detail import Detail, detail
 from cnnf.console.core.graph import Change, Graph, View
+from cnnf.console.core.observed import NodeRecord, Observed
+from cnnf.console.core.places import between, only, placed, record_of
 from cnnf.console.core.radar import Frame, graph
+from cnnf.console.core.seen import touching
 from cnnf.console.core.windows import Window
 from cnnf.console.errors import Refused
 from cnnf.console.store import defenders
@@ -27,6 +30,16 @@ WindowQuery = Annotated[
 ]
 TimeQuery = Annotated[
     str | None, Query(max_length=40, description="RFC 3339; `from` and `to` go before `window`.")
+]
+
+
+ObjectQuery = Annotated[
+    str,
+    Query(
+        alias="object",
+        max_length=200,
+        description="Only the connections of the network object of this name.",
+    ),
 ]
 
 
@@ -55,10 +68,13 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 KINDS: list[type[msgspec.Struct]] = [Graph, Change, Detail, History]
 
 
-async def compute(use: Services, view: View, window: Window, *, everything: bool) -> Graph:
-    """The graph as of now."""
+async def compute(
+    use: Services, view: View, window: Window, *, everything: bool = False, about: str = ""
+) -> Graph:
+    """The graph as of now, with ends outside as network objects; of all, or of the connections
+    `about` a network object. An object that is not there has none."""
     now = now_ms()
-    observed = await use.flows.radar(window, now)
+    observed, members = await _observed(use, window, now, about)
     enrolled = await use.database.read(defenders.ids)
     settings = use.settings.settings
     frame = Frame(
@@ -69,7 +85,26 @@ async def compute(use: Services, view: View, window: Window, *, everything: bool
         live=sum(1 for id_ in enrolled if use.liveness.live(id_, now)),
         total=len(enrolled),
     )
-    return graph(observed, frame, everything=everything)
+    return graph(observed, frame, everything=everything, members=members)
+
+
+async def _observed(
+    use: Services, window: Window, now: int, about: str
+) -> tuple[Observed, frozenset[str]]:
+    places = use.policies.places
+    observed = await use.flows.radar(window, now, peers=bool(places))
+    if not about:
+        return placed(observed, places), frozenset()
+    one = next((one for one in use.policies.policy.objects if one.name == about), None)
+    if one is None:
+        return only(observed, ()), frozenset()
+    check = seen.limit()
+    touched = await use.flows.recorded(
+        window, lambda recorded: touching(recorded, one, check), check
+    )
+    members = touched.members | {nodes.network_object(about).id}
+    found = placed(only(observed, touched.edges), places, about)
+    return between(found, members), members
 
 
 def window_of(length: str, start: str | None, end: str | None) -> Window:
@@ -83,6 +118,25 @@ def window_of(length: str, start: str | None, end: str | None) -> Window:
     return windows.between(windows.parse_time(start, "query.from"), until, now)
 
 
+async def _object_record(use: Services, node: str, span: Window) -> NodeRecord | None:
+    """All about the node of a network object; None for every other one."""
+    if not node.startswith(nodes.OBJECT_ID_START):
+        return None
+    for one in use.policies.policy.objects:
+        drawn = nodes.network_object(one.name)
+        if drawn.id == node:
+            observed, _ = await _observed(use, span, now_ms(), one.name)
+            return record_of(observed, drawn)
+    return None
+
+
+def _check_object(use: Services, name: str) -> None:
+    if name and all(one.name != name for one in use.policies.policy.objects):
+        raise Refused(
+            f"no network object is called {name!r:.200}", code="not-found", where="query.object"
+        )
+
+
 @router.get("", summary="The graph", responses=answers(Graph, "The graph of one view."))
 async def read_graph(
     _: Viewer,
@@ -94,9 +148,12 @@ async def read_graph(
     everything: Annotated[
         bool, Query(alias="all", description="Beyond the view budget of 400 nodes, 1,500 edges.")
     ] = False,
+    about: ObjectQuery = "",
 ) -> Response:
     """All that was seen in the window, between named things, with everything that runs now."""
-    return json(await compute(use, view, window_of(window, start, end), everything=everything))
+    _check_object(use, about)
+    span = window_of(window, start, end)
+    return json(await compute(use, view, span, everything=everything, about=about))
 
 
 @router.get(
@@ -113,11 +170,13 @@ async def stream_graph(
     use: Use,
     view: ViewQuery = "containers",
     window: WindowQuery = "1h",
+    about: ObjectQuery = "",
     last_event_id: Annotated[str, Header(max_length=100)] = "",
 ) -> Response:
     """Server-sent events; a new edge is on the stream within a second of its batch."""
     length = windows.parse_length(window)
-    return sse.response(await use.radar.open(view, length, last_event_id))
+    _check_object(use, about)
+    return sse.response(await use.radar.open(view, length, last_event_id, about))
 
 
 @router.get(
@@ -135,7 +194,8 @@ async def read_node(
     end: Annotated[TimeQuery, Query(alias="to")] = None,
 ) -> Response:
     """Instances, edges either way with ports and counts, processes and peers' addresses."""
-    record = await use.flows.node(node, window_of(window, start, end))
+    span = window_of(window, start, end)
+    record = await _object_record(use, node, span) or await use.flows.node(node, span)
     if record is None:
         raise Refused(f"there is no node {node}", code="not-found", where="path.node")
     return json(detail(record, view))

@@ -22,9 +22,10 @@ from cnnf.console.errors import StreamsExhausted
 
 log = structlog.get_logger()
 
-#: Computes the graph of a view over a window of so many milliseconds that ends now.
-Compute = Callable[[View, int], Awaitable[Graph]]
-Key = tuple[View, int]
+#: Computes the graph of a view over a window of so many milliseconds that ends now, about a network
+#: object ('': about all).
+Compute = Callable[[View, int, str], Awaitable[Graph]]
+Key = tuple[View, int, str]
 
 
 class _Reader:
@@ -42,7 +43,7 @@ class _Reader:
 
 
 class _Feed:
-    """One view of one window."""
+    """One view of one window, about one object or all."""
 
     def __init__(self, key: Key, compute: Compute) -> None:
         self.key = key
@@ -136,11 +137,13 @@ class RadarFeeds:
         for feed in self._feeds.values():
             feed.touch()
 
-    async def open(self, view: View, length: int, last_id: str) -> AsyncIterator[bytes]:
+    async def open(
+        self, view: View, length: int, last_id: str, about: str = ""
+    ) -> AsyncIterator[bytes]:
         """The stream's bytes. Raises StreamsExhausted (before the first byte)."""
         if self._streams >= limits.RADAR_STREAMS_MAX:
             raise StreamsExhausted(f"{self._streams} live streams are open; that is the most")
-        feed = await self._feed((view, length))
+        feed = await self._feed((view, length, about))
         return self._stream(feed, last_id)
 
     async def _feed(self, key: Key) -> _Feed:

@@ -97,3 +97,5 @@ class Services:
         self.hashing = asyncio.Semaphore(1)
         #: Drafts of a policy that are judged against history now.
         self.judging = asyncio.Semaphore(limits.WHAT_IF_MAX)
+        #: Network objects whose connections are looked up now.
+        self.seeing = asyncio.Semaphore(limits.SEEN_AT_ONCE_MAX)

@@ -22,7 +22,8 @@ class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
     """One node; `instances` counts what runs now, `found` is true when it was never started
     a connection to but only found connected. `incident` says that it did, or that to it was done,
     what was alerted on or prevented in the window: the source, where that is an app, a service or a
-    host, else the target."""
+    host, else the target. `member`: the network object that was asked for is it, or has some of it.
+    A node of kind `object` is a network object of addresses or names, in the place of these."""
 
     id: str
     kind: Literal["app", "service", "host", "object", "internet", "unmanaged"]
@@ -36,6 +37,7 @@ class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
     hosts: list[str]
     found: bool
     incident: bool = False
+    member: bool = False
 
 
 class GraphPort(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +45,8 @@ class GraphPort(msgspec.Struct, frozen=True, kw_only=True):
 
     Of the attempts `answered` were established and `refused` got a reset, the rest had no answer;
     either may be reported later than its attempt. `verdict` is the most severe one of the window
-    and `cause` what decided it.
+    and `cause` what decided it. `shared`: the counts are those of several ends outside together,
+    each of which has an edge; it is not kept how many were whose.
     """
 
     port: int
@@ -56,6 +59,7 @@ class GraphPort(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     first_seen: str
     last_seen: str
+    shared: bool = False
 
 
 class GraphEdge(msgspec.Struct, frozen=True, kw_only=True):

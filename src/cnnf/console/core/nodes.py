@@ -13,6 +13,7 @@ NodeKind = Literal["app", "service", "host", "object", "internet", "unmanaged"]
 
 INTERNET_ID = "internet"
 UNMANAGED_ID = "unmanaged"
+OBJECT_ID_START = "object:"
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +57,11 @@ def unmanaged(address: str, *, host: str = "") -> Node:
     address means something there only."""
     within = f"{_short(host)}:" if host else ""
     return Node(id=f"unmanaged:{within}{address}", kind="unmanaged", name=address)
+
+
+def network_object(name: str) -> Node:
+    """The network object of this name, in the place of what it has outside."""
+    return Node(id=f"{OBJECT_ID_START}{_short(name)}", kind="object", name=name)
 
 
 def _short(*parts: str) -> str:

@@ -3,8 +3,12 @@
 import msgspec
 
 from cnnf.console.core.decisions import UNDECIDED, Decision
-from cnnf.console.core.nodes import Node
+from cnnf.console.core.nodes import INTERNET_ID, Node
+from cnnf.console.core.recorded import Peer
 from cnnf.console.core.windows import Window
+
+#: Source, target, port, protocol.
+EdgeId = tuple[str, str, int, str]
 
 
 class EdgeTotal(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +28,13 @@ class EdgeTotal(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision = UNDECIDED
     first_seen: int
     last_seen: int
+    #: The counts are of other ends outside, too, which have edges of their own.
+    shared: bool = False
+
+
+def edge_id(total: EdgeTotal) -> EdgeId:
+    """What an edge is known by."""
+    return total.source, total.target, total.port, total.protocol
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,12 +47,18 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything in a window, and everything that runs now; `nodes` holds every node named."""
+    """Everything in a window, and everything that runs now; `nodes` holds every node named.
+
+    `peers` are, where they were asked for, the kept addresses and names of ends outside, by an
+    edge's ends, port and protocol. `internet` are the nodes that stand for somebody there.
+    """
 
     window: Window
     nodes: dict[str, Node]
     edges: list[EdgeTotal]
     running: list[Running]
+    peers: dict[EdgeId, tuple[Peer, ...]] = {}
+    internet: frozenset[str] = frozenset((INTERNET_ID,))
 
 
 class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):

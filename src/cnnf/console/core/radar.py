@@ -19,7 +19,7 @@ from cnnf.console.core.graph import (
     Model,
     View,
 )
-from cnnf.console.core.nodes import INTERNET_ID, Node, NodeKind
+from cnnf.console.core.nodes import Node, NodeKind
 from cnnf.console.core.observed import EdgeTotal, Observed, Running
 
 #: The kind of node that a view is about: it shows all that run.
@@ -55,8 +55,15 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 Pair = tuple[str, str]
 
 
-def graph(observed: Observed, frame: Frame, *, everything: bool = False) -> Graph:
-    """The graph of one view. At most the view budget unless everything is asked for."""
+def graph(
+    observed: Observed,
+    frame: Frame,
+    *,
+    everything: bool = False,
+    members: frozenset[str] = frozenset(),
+) -> Graph:
+    """The graph of one view. At most the view budget unless everything is asked for. `members` are
+    the nodes that the network object has which the graph is about."""
     subject = SUBJECTS[frame.view]
     pairs = _pairs(observed, ENDS[frame.view])
     running: dict[str, list[Running]] = defaultdict(list)
@@ -71,8 +78,9 @@ def graph(observed: Observed, frame: Frame, *, everything: bool = False) -> Grap
         if instance.node in shown and observed.nodes[instance.node].kind != subject:
             running[instance.node].append(instance)
     nodes, kept, hidden = _budget(shown, pairs, everything)
-    to_internet = {source for source, target in pairs if target == INTERNET_ID}
-    to_internet |= {target for source, target in pairs if source == INTERNET_ID}
+    outside = observed.internet
+    to_internet = {source for source, target in pairs if target in outside}
+    to_internet |= {target for source, target in pairs if source in outside}
     started = {end for pair, ports in pairs.items() if any(p.connections for p in ports)
                for end in pair}  # fmt: skip
     touched = {end for pair in pairs for end in pair}
@@ -97,6 +105,7 @@ def graph(observed: Observed, frame: Frame, *, everything: bool = False) -> Grap
                 internet=id_ in to_internet,
                 found=id_ in touched and id_ not in started,
                 incident=id_ in marked,
+                member=id_ in members,
             )
             for id_ in nodes
         ],
@@ -145,6 +154,7 @@ def draw_node(
     internet: bool,
     found: bool = False,
     incident: bool = False,
+    member: bool = False,
 ) -> GraphNode:
     """One node with what is known of its running instances."""
     instances = list(running)
@@ -161,6 +171,7 @@ def draw_node(
         hosts=_names(instance.host for instance in instances),
         found=found,
         incident=incident,
+        member=member,
     )
 
 
@@ -199,6 +210,7 @@ def draw_port(total: EdgeTotal) -> GraphPort:
         cause=cause,
         first_seen=windows.text(total.first_seen),
         last_seen=windows.text(total.last_seen),
+        shared=total.shared,
     )
 
 

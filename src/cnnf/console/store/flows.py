@@ -44,8 +44,8 @@ class FlowStore(Protocol):
         sent again later.
         """
 
-    async def radar(self, window: Window, now: int) -> Observed:
-        """Sums by edge over the window, and what runs now."""
+    async def radar(self, window: Window, now: int, *, peers: bool = False) -> Observed:
+        """Sums by edge over the window, and what runs now; with `peers` who was met outside."""
 
     async def node(self, node: str, window: Window) -> NodeRecord | None:
         """All about one node; None when there never was such a node."""

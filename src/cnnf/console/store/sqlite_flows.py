@@ -106,9 +106,9 @@ class SqliteFlowStore:
             lambda c: append(c, defender, batch, received_at, self.directory)
         )
 
-    async def radar(self, window: Window, now: int) -> Observed:
+    async def radar(self, window: Window, now: int, *, peers: bool = False) -> Observed:
         """See `FlowStore.radar`."""
-        return await self._database.read(lambda c: _radar(_sql(c), window, now))
+        return await self._database.read(lambda c: _radar(_sql(c), window, now, peers=peers))
 
     async def node(self, node: str, window: Window) -> NodeRecord | None:
         """See `FlowStore.node`."""
@@ -162,7 +162,7 @@ def _sql(connection: Connection) -> Any:
     return connection.connection.driver_connection
 
 
-def _radar(sql: Any, window: Window, now: int) -> Observed:
+def _radar(sql: Any, window: Window, now: int, *, peers: bool) -> Observed:
     totals = _totals(sql, window)
     running = [
         Running(node=node, host=host or defender, tag=tag, project=project)
@@ -180,6 +180,7 @@ def _radar(sql: Any, window: Window, now: int) -> Observed:
         nodes=_nodes(sql, wanted),
         edges=[total for _, total in totals],
         running=running,
+        peers=sqlite_recorded.peers(sql, window, totals) if peers else {},
     )
 
 

@@ -15,6 +15,7 @@ import pysqlite3
 
 from cnnf.console.core import nodes
 from cnnf.console.core.nodes import Node
+from cnnf.console.core.observed import EdgeId, EdgeTotal, edge_id
 from cnnf.console.core.recorded import Decided, Peer, Recorded, RecordedFlow, Side
 from cnnf.console.core.windows import Window
 from cnnf.policy.addresses import Address, parse_address
@@ -74,6 +75,18 @@ def recorded(
             if raised:
                 raise raised[0] from None
             raise
+
+
+def peers(
+    sql: Any, window: Window, totals: Iterable[tuple[int, EdgeTotal]]
+) -> dict[EdgeId, tuple[Peer, ...]]:
+    """For edges, with their numbers: who was met outside in the window, as far as it is kept."""
+    ordered = sorted(totals, key=itemgetter(0))
+    with contextlib.closing(sql.cursor()) as rows:
+        rows.execute(_PEERS, (window.start,))
+        met = _Peers(rows)
+        found = ((edge_id(total), met.of(number)) for number, total in ordered)
+        return {edge: of_edge for edge, of_edge in found if of_edge}
 
 
 def _flows(rows: Iterable[tuple[Any, ...]], peers: "_Peers") -> Iterator[RecordedFlow]:

@@ -28,7 +28,8 @@ class Source:
         self.computed = 0
         self.fail = False
 
-    async def compute(self, view: View, length: int) -> Graph:
+    async def compute(self, view: View, length: int, about: str) -> Graph:
+        assert about == ""
         self.computed += 1
         if self.fail:
             raise RuntimeError("broken")

@@ -1,4 +1,5 @@
 import { Button, Checkbox, Drawer, Select, Stack, TagsInput, Text, TextInput } from "@mantine/core";
+import { IconArrowsLeftRight } from "@tabler/icons-react";
 import { useState } from "react";
 import type { NetworkObject, ObjectKind, ObjectUse, PolicyChanged } from "../../api/types";
 import { plural } from "../../radar/format";
@@ -23,12 +24,14 @@ interface Props {
   usedBy: readonly ObjectUse[];
   version: number;
   readOnly: boolean;
+  onConnections: (name: string) => void;
   onClose: () => void;
   onSaved: () => void;
 }
 
 /** A network object while it is written. */
-export function ObjectDrawer({ object, usedBy, version, readOnly, onClose, onSaved }: Props) {
+export function ObjectDrawer(props: Props) {
+  const { object, usedBy, version, readOnly, onConnections, onClose, onSaved } = props;
   const [draft, setDraft] = useState<ObjectDraft>(() => objectDraft(object));
   const [base, setBase] = useState(version);
   const [carry, setCarry] = useState(true);
@@ -88,6 +91,17 @@ export function ObjectDrawer({ object, usedBy, version, readOnly, onClose, onSav
             <Text size="sm" c="dimmed">
               Your role can look, but not change this.
             </Text>
+          )}
+          {was !== null && (
+            <Button
+              variant="default"
+              size="xs"
+              style={{ alignSelf: "start" }}
+              leftSection={<IconArrowsLeftRight size={15} stroke={1.7} aria-hidden />}
+              onClick={() => onConnections(was)}
+            >
+              Connections
+            </Button>
           )}
           <TextInput
             label="Name"

@@ -1,5 +1,5 @@
 import { ActionIcon, Group, Menu, Popover, UnstyledButton } from "@mantine/core";
-import { IconDotsVertical, IconEdit, IconTrash } from "@tabler/icons-react";
+import { IconArrowsLeftRight, IconDotsVertical, IconEdit, IconTrash } from "@tabler/icons-react";
 import { Link } from "@tanstack/react-router";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useRef } from "react";
@@ -20,10 +20,12 @@ interface GridProps {
   mayChange: boolean;
   onOpen: (one: ListedObject) => void;
   onDelete: (one: ListedObject) => void;
+  onConnections: (one: ListedObject) => void;
 }
 
 /** The network objects, of which only those in sight are drawn. */
-export function ObjectGrid({ objects, findings, mayChange, onOpen, onDelete }: GridProps) {
+export function ObjectGrid(props: GridProps) {
+  const { objects, findings, onOpen } = props;
   const scroller = useRef<HTMLDivElement>(null);
   const virtual = useVirtualizer({
     count: objects.length,
@@ -95,7 +97,7 @@ export function ObjectGrid({ objects, findings, mayChange, onOpen, onDelete }: G
                   <Uses uses={one.used_by} />
                 </div>
                 <div role="cell" className={classes.tight}>
-                  {mayChange && <Actions one={one} onOpen={onOpen} onDelete={onDelete} />}
+                  <Actions one={one} {...props} />
                 </div>
               </div>
             );
@@ -154,9 +156,11 @@ function Uses({ uses }: { uses: readonly ObjectUse[] }) {
 
 function Actions({
   one,
+  mayChange,
   onOpen,
   onDelete,
-}: Pick<GridProps, "onOpen" | "onDelete"> & { one: ListedObject }) {
+  onConnections,
+}: Omit<GridProps, "objects" | "findings"> & { one: ListedObject }) {
   return (
     <Menu position="bottom-end" shadow="md" width={180} withinPortal>
       <Menu.Target>
@@ -165,12 +169,26 @@ function Actions({
         </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
-        <Menu.Item leftSection={<IconEdit size={16} />} onClick={() => onOpen(one)}>
-          Edit or rename
+        <Menu.Item
+          leftSection={<IconArrowsLeftRight size={16} />}
+          onClick={() => onConnections(one)}
+        >
+          Connections
         </Menu.Item>
-        <Menu.Item color="red" leftSection={<IconTrash size={16} />} onClick={() => onDelete(one)}>
-          Delete
-        </Menu.Item>
+        {mayChange && (
+          <>
+            <Menu.Item leftSection={<IconEdit size={16} />} onClick={() => onOpen(one)}>
+              Edit or rename
+            </Menu.Item>
+            <Menu.Item
+              color="red"
+              leftSection={<IconTrash size={16} />}
+              onClick={() => onDelete(one)}
+            >
+              Delete
+            </Menu.Item>
+          </>
+        )}
       </Menu.Dropdown>
     </Menu>
   );

@@ -4,6 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import type { ListedObject } from "../../api/types";
+import { ConnectionsDrawer } from "./ConnectionsDrawer";
 import { DeleteObjectDialog } from "./DeleteObjectDialog";
 import { matchingObjects } from "./matching";
 import { Nothing } from "./Nothing";
@@ -104,6 +105,7 @@ export function ObjectsTab() {
             mayChange={mayChange}
             onOpen={(one) => setEditing({ one, version })}
             onDelete={setRemoving}
+            onConnections={(one) => say({ connections: one.object.name })}
           />
         )}
       </section>
@@ -113,8 +115,19 @@ export function ObjectsTab() {
           usedBy={editing.one?.used_by ?? []}
           version={editing.version}
           readOnly={!mayChange}
+          onConnections={(name) => {
+            setEditing(null);
+            say({ connections: name });
+          }}
           onClose={() => setEditing(null)}
           onSaved={() => setEditing(null)}
+        />
+      )}
+      {search.connections !== undefined && (
+        <ConnectionsDrawer
+          key={search.connections}
+          object={search.connections}
+          onClose={() => say({ connections: undefined })}
         />
       )}
       {removing !== null && (

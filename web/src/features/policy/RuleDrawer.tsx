@@ -23,6 +23,7 @@ import {
   type RuleDraft,
   rebased,
   saveRequest,
+  typedProblemOf,
   withDraft,
 } from "./draft";
 import { Labelled } from "./Labelled";
@@ -55,7 +56,7 @@ export function RuleDrawer({ initial, base: first, readOnly, intro, onClose, onS
   const newest = useNewest();
   const save = useChange(() => onSaved(draft.name.trim(), draft.list));
   const check = useChange(setChecked);
-  const problems = problemsOf(draft);
+  const problems = problemsOf(draft, base.networkObjects);
   const edit = (part: Partial<RuleDraft>) => {
     setDraft((before) => ({ ...before, ...part }));
     setChecked(null);
@@ -121,7 +122,7 @@ export function RuleDrawer({ initial, base: first, readOnly, intro, onClose, onS
             data={EFFECTS.map((effect) => ({ value: effect, label: EFFECT_WORDS[effect].word }))}
             onChange={(effect) => edit({ effect: effect as RuleEffect })}
           />
-          <Sides draft={draft} base={base} readOnly={readOnly} edit={edit} />
+          <Sides draft={draft} base={base} readOnly={readOnly} edit={edit} tried={tried} />
           <div className={classes.pair}>
             <TagsInput
               label="Ports"
@@ -251,7 +252,8 @@ interface Part {
   edit: (part: Partial<RuleDraft>) => void;
 }
 
-function Sides({ draft, base, readOnly, edit }: Part) {
+function Sides({ draft, base, readOnly, edit, tried }: Part & { tried: boolean }) {
+  const problems = problemsOf(draft, base.networkObjects);
   return (["source", "destination"] as const).map((side) => (
     <SidePicker
       key={side}
@@ -260,6 +262,8 @@ function Sides({ draft, base, readOnly, edit }: Part) {
       value={draft[side]}
       objects={base.networkObjects}
       fresh={draft.objects}
+      // What was typed is told at once; whether the sides go together, when the rule is finished.
+      error={typedProblemOf(draft, side) ?? (tried ? problems[side] : undefined)}
       disabled={readOnly}
       onChange={(value, objects) => edit({ [side]: value, objects })}
     />

@@ -18,11 +18,14 @@ interface Props {
   /** Those that are made with the rule. */
   fresh: readonly NetworkObject[];
   disabled: boolean;
+  /** What is wrong with this side. */
+  error: string | undefined;
   onChange: (value: string[], fresh: NetworkObject[]) => void;
 }
 
 /** One side of a rule: objects by name, or what is typed in place, which becomes an object. */
-export function SidePicker({ label, list, value, objects, fresh, disabled, onChange }: Props) {
+export function SidePicker(props: Props) {
+  const { label, list, value, objects, fresh, disabled, error, onChange } = props;
   const options = useMemo(
     () =>
       KINDS.map((kind) => ({
@@ -45,6 +48,7 @@ export function SidePicker({ label, list, value, objects, fresh, disabled, onCha
         limit={OPTIONS_MAX}
         value={[...value]}
         disabled={disabled}
+        error={error}
         maxDropdownHeight={280}
         onChange={(names) => {
           const next = sideChanged(names, list, objects, fresh);

@@ -10,6 +10,8 @@ import type {
   RuleReplaced,
 } from "../../api/types";
 
+import { typedProblem } from "./typed";
+
 /** The object that needs not be made: everything on the internet. */
 export const INTERNET = "internet";
 export const PORT_MAX = 65_535;
@@ -96,11 +98,61 @@ export function parsePorts(text: string): number | string | null {
   return low === high ? low : `${low}-${high}`;
 }
 
+export type RuleSide = "source" | "destination";
+
+/** What is wrong with what was typed in place on a side, null where nothing is. */
+export function typedProblemOf(draft: RuleDraft, side: RuleSide): string | null {
+  const typed = draft.objects.filter((one) => draft[side].includes(one.name));
+  return typed.map(typedProblem).find((problem) => problem !== null) ?? null;
+}
+
+/** Sides with which a rule can never apply in its list, as the Console has it. */
+function sidesProblem(
+  draft: RuleDraft,
+  objects: readonly NetworkObject[],
+): Partial<Record<RuleSide, string>> {
+  const known = new Map<string, ObjectKind>([[INTERNET, "subnet"]]);
+  for (const one of [...objects, ...draft.objects]) known.set(one.name, one.type);
+  const kinds = (side: RuleSide) => draft[side].map((name) => known.get(name) ?? "image");
+  const [source, destination] = [kinds("source"), kinds("destination")];
+  if (draft.list === "hosts") {
+    const image =
+      "An app in a rule for hosts, where no container is on either side: choose the list for containers.";
+    if (source.includes("image")) return { source: image };
+    if (destination.includes("image")) return { destination: image };
+  }
+  if (source.length === 0 || destination.length === 0) return {};
+  const named = [...source, ...destination];
+  if (!named.some((kind) => PROTECTED.includes(kind))) {
+    return {
+      destination:
+        "Neither side is protected: name an app, a service or a host on one side, or leave a side empty.",
+    };
+  }
+  if (draft.list === "containers" && named.every((kind) => kind === "service" || kind === "host")) {
+    return {
+      destination: "No container can be on either side: choose the list for hosts, or name an app.",
+    };
+  }
+  return {};
+}
+
 /** What is wrong with a draft as far as it can be seen here, by field. */
-export function problemsOf(draft: RuleDraft): Partial<Record<"name" | "ports", string>> {
+export function problemsOf(
+  draft: RuleDraft,
+  objects: readonly NetworkObject[],
+): Partial<Record<"name" | "ports" | RuleSide, string>> {
+  const typed = Object.fromEntries(
+    (["source", "destination"] as const).flatMap((side) => {
+      const problem = typedProblemOf(draft, side);
+      return problem === null ? [] : [[side, problem]];
+    }),
+  );
   const bad = draft.ports.find((one) => parsePorts(one) === null);
   return {
     ...(draft.name.trim() === "" ? { name: "Give the rule a name." } : {}),
+    ...sidesProblem(draft, objects),
+    ...typed,
     ...(bad === undefined
       ? {}
       : { ports: `“${bad}” is no port: write 0 to ${PORT_MAX}, or a range as 8000-8100.` }),

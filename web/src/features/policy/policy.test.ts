@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { GraphNode, NetworkObject, Policy, Rule } from "../../api/types";
+import type { GraphNode, NetworkObject, Policy, Rule, RuleList } from "../../api/types";
 import { changePath } from "./change";
+import { nextSkip } from "./connections";
 import {
   changedMeanwhile,
   draftOf,
@@ -23,7 +24,7 @@ import { heldBy, quarantineBody } from "./quarantine";
 import { announcement, moveBody, moved, press } from "./reorder";
 import { parseHistorySearch, parseObjectsSearch, parseRulesSearch } from "./search";
 import { sideChanged } from "./side";
-import { isSubnet, kindsOf } from "./typed";
+import { kindsOf, typedObject, typedProblem } from "./typed";
 import { differenceText, findingsByName, madeBy, narrowedBy, portsText } from "./words";
 
 const web: NetworkObject = { name: "web", type: "image", values: ["shop/web"] };
@@ -58,6 +59,7 @@ const node = (part: Partial<GraphNode>): GraphNode => ({
   hosts: [],
   found: false,
   incident: false,
+  member: false,
   ...part,
 });
 
@@ -95,8 +97,26 @@ describe("a rule while it is written", () => {
   });
 
   it("says what is wrong with it", () => {
-    expect(problemsOf(newDraft("hosts", { name: "x", ports: ["1"] }))).toEqual({});
-    expect(Object.keys(problemsOf(newDraft("hosts", { ports: ["x"] })))).toEqual(["name", "ports"]);
+    expect(problemsOf(newDraft("hosts", { name: "x", ports: ["1"] }), [])).toEqual({});
+    expect(Object.keys(problemsOf(newDraft("hosts", { ports: ["x"] }), []))).toEqual([
+      "name",
+      "ports",
+    ]);
+  });
+
+  it("says at which side what was typed is wrong, or cannot stand", () => {
+    const at = (list: RuleList, source: string[], destination: string[]) => {
+      const one = sideChanged(source, list, [web], []);
+      const other = sideChanged(destination, list, [web], one.fresh);
+      const sides = { source: one.names, destination: other.names, objects: other.fresh };
+      return Object.keys(problemsOf(newDraft(list, { name: "x", ...sides }), [web]));
+    };
+    expect(at("containers", ["10.0.0.7"], ["web"])).toEqual([]);
+    expect(at("containers", ["web"], ["10.0.0.300"])).toEqual(["destination"]);
+    expect(at("containers", ["10.0.0.1/8"], ["web"])).toEqual(["source"]);
+    expect(at("hosts", ["web"], [])).toEqual(["source"]);
+    expect(at("hosts", ["10.0.0.7"], ["10.0.0.8"])).toEqual(["destination"]);
+    expect(at("hosts", ["10.0.0.7"], [])).toEqual([]);
   });
 
   it("is put where it is wanted, or stays where it stands", () => {
@@ -163,7 +183,43 @@ describe("what is typed in place of an object", () => {
     expect(["api.pay.example", "*.pay.example"].map(first)).toEqual(["dns", "dns"]);
     expect(kindsOf("nginx")).toEqual(["image", "service", "host"]);
     expect(kindsOf(" ")).toEqual([]);
-    expect(["10.0.0", "256.1.1.1", "1.1.1.1-", "10.0.0.0/x"].some(isSubnet)).toBe(false);
+    const wrong = (text: string) => typedProblem(typedObject(text, first(text) ?? "image"));
+    for (const right of [
+      "203.0.113.7",
+      "10.0.0.0/8",
+      "0.0.0.0/0",
+      "192.0.2.10-192.0.2.20",
+      "fd00::/8",
+      "::1",
+      "::/0",
+      "2001:db8::1-2001:db8::ff",
+      "::ffff:10.0.0.1",
+      "1:2:3:4:5:6:7:8",
+      "shop/web:1.*",
+      "nginx",
+      "api.pay.example",
+      "*.pay.example",
+    ])
+      expect([right, wrong(right)]).toEqual([right, null]);
+    for (const bad of [
+      "10.0.0",
+      "256.1.1.1",
+      "1.1.1.1-",
+
+      "10.0.0.0/33",
+      "10.0.0.1/8",
+      "010.0.0.1",
+      "10.0.0.9-10.0.0.1",
+      "10.0.0.1-fd00::1",
+      "fd00::1::2",
+      "1:2:3",
+      "fd00::1/8",
+      "a b",
+      "-web",
+      "shop/web:",
+      "12345::",
+    ])
+      expect([bad, wrong(bad) !== null]).toEqual([bad, true]);
   });
 
   it("becomes an object once, and none where one means the same", () => {
@@ -261,6 +317,7 @@ describe("from Radar", () => {
       cause,
       first_seen: "",
       last_seen: "",
+      shared: false,
     })),
   });
 
@@ -400,5 +457,15 @@ describe("words and search", () => {
       why: "too large",
     });
     expect(of({ generation: 0 }).state).toBe("none");
+  });
+});
+
+describe("the connections of an object", () => {
+  it("go on where the page before ended", () => {
+    const page = (skipped: number, rows: number, flows: number) =>
+      nextSkip({ skipped, listed: Array(rows).fill({}), flows });
+    expect(page(0, 100, 250)).toBe(100);
+    expect(page(200, 50, 250)).toBeUndefined();
+    expect(page(0, 0, 0)).toBeUndefined();
   });
 });

@@ -19,13 +19,17 @@ export function parseRulesSearch(search: Record<string, unknown>): RulesSearch {
 export interface ObjectsSearch {
   kind: "all" | (typeof KINDS)[number];
   q?: string;
+  /** The object whose connections are shown. */
+  connections?: string;
 }
 
 export function parseObjectsSearch(search: Record<string, unknown>): ObjectsSearch {
   const q = text(search.q).slice(0, 100);
+  const connections = text(search.connections).slice(0, 200);
   return {
     kind: KINDS.find((one) => one === search.kind) ?? "all",
     ...(q === "" ? {} : { q }),
+    ...(connections === "" ? {} : { connections }),
   };
 }
 

@@ -62,6 +62,24 @@ export function NothingConnected({ count, onShowAll }: { count: number; onShowAl
   );
 }
 
+/** Only the connections of one network object are asked for, and there are none. */
+export function NothingOfObject(props: { name: string; view: View; onShowAll: () => void }) {
+  return (
+    <div className={classes.middle}>
+      <IconPlugOff size={48} stroke={1.2} className={classes.sign} aria-hidden />
+      <Title order={2} size="h3">
+        No connection of {props.name}
+      </Title>
+      <Text c="dimmed">
+        Nothing of this network object was seen among {props.view} in this window.
+      </Text>
+      <Button variant="light" onClick={props.onShowAll}>
+        Show all connections
+      </Button>
+    </div>
+  );
+}
+
 export function Unreachable({ message }: { message: string }) {
   return (
     <div className={classes.middle} role="alert">

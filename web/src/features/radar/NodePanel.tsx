@@ -1,5 +1,6 @@
 import { Loader, Tabs, UnstyledButton } from "@mantine/core";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { get } from "../../api/client";
 import type {
   Detail,
@@ -65,6 +66,7 @@ export function NodePanel({ node, view, window, limited, onSelect, onClose }: Pr
           {counted && <span>{plural(node.instances, "instance")}</span>}
           {node.model.state !== null && <span>Model: {formatState(node.model.state)}</span>}
           {node.internet && node.kind !== "internet" && <span>Talks to the internet</span>}
+          {node.member && <span>In the network object</span>}
           {node.found && <span>Found connected</span>}
           {node.incident && <span className={classes.incident}>Incident in this window</span>}
         </>
@@ -80,6 +82,16 @@ export function NodePanel({ node, view, window, limited, onSelect, onClose }: Pr
       {data !== undefined && (
         <>
           <Tags node={node} />
+          {node.kind === "object" && (
+            <div className={classes.section}>
+              <Link
+                to="/defend/firewalls/cnnf/objects"
+                search={{ kind: "all", connections: node.name }}
+              >
+                All its connections
+              </Link>
+            </div>
+          )}
           {canIsolate(node) && (
             <div className={classes.section}>
               <QuarantineButton key={node.id} target={{ node, instance: null }} />

@@ -47,7 +47,10 @@ export function PortTable({ ports, limited, more = 0 }: Props) {
                       {formatVerdict(port.verdict)}
                     </span>
                   </td>
-                  <td>{formatNumber(port.connections)}</td>
+                  <td>
+                    {port.shared ? "≤ " : ""}
+                    {formatNumber(port.connections)}
+                  </td>
                   <td title={port.first_seen}>{formatTime(port.first_seen, now)}</td>
                   <td title={port.last_seen}>{formatAgo(port.last_seen, now)}</td>
                 </tr>
@@ -72,6 +75,7 @@ function notes(port: GraphPort, limited: boolean): string {
   return [
     port.verdict === "none" || port.cause === "" ? "" : `by ${formatCause(port.cause)}`,
     formatOutcome([port], limited),
+    port.shared ? "counted with others outside: it is not kept how many were whose" : "",
     port.found > 0 ? `${formatNumber(port.found)} found open at the start` : "",
   ]
     .filter((part) => part !== "")

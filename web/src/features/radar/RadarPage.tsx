@@ -5,7 +5,7 @@ import { plural } from "../../radar/format";
 import { connectedOnly, edgeKey, findNodes } from "../../radar/graph";
 import type { Selection } from "../../radar/renderer";
 import { EdgePanel } from "./EdgePanel";
-import { EmptyState, NothingConnected, Unreachable } from "./EmptyState";
+import { EmptyState, NothingConnected, NothingOfObject, Unreachable } from "./EmptyState";
 import type { MapHandle } from "./MapView";
 import { ModeBanner } from "./ModeBanner";
 import { NodePanel } from "./NodePanel";
@@ -21,7 +21,7 @@ const TreeGrid = lazy(() => import("./TreeGrid").then((module) => ({ default: mo
 export function RadarPage() {
   const search = useSearch({ from: "/inside/radar" });
   const navigate = useNavigate({ from: "/radar" });
-  const { graph, error, live } = useRadar(search.view, search.window);
+  const { graph, error, live } = useRadar(search.view, search.window, search.object);
   const [selection, setSelection] = useState<Selection | null>(null);
   const map = useRef<MapHandle>(null);
   const opener = useRef<HTMLElement | null>(null);
@@ -97,6 +97,12 @@ export function RadarPage() {
             ) : (
               <Unreachable message={error.message} />
             )
+          ) : graph !== undefined && graph.nodes.length === 0 && search.object !== undefined ? (
+            <NothingOfObject
+              name={search.object}
+              view={search.view}
+              onShowAll={() => change({ object: undefined })}
+            />
           ) : graph !== undefined && graph.nodes.length === 0 ? (
             <EmptyState view={search.view} defenders={graph.defenders.total} />
           ) : shown.nodes.length === 0 ? (
@@ -117,7 +123,7 @@ export function RadarPage() {
               ) : (
                 <MapView
                   // A view's map is drawn afresh; within a view it is kept.
-                  key={`${search.view} ${search.show}`}
+                  key={`${search.view} ${search.show} ${search.object ?? ""}`}
                   ref={map}
                   graph={shown}
                   selection={selection}

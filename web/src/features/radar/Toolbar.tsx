@@ -8,11 +8,20 @@ import {
   Title,
   UnstyledButton,
 } from "@mantine/core";
-import { IconAdjustments, IconMap, IconSearch, IconTable, IconX } from "@tabler/icons-react";
+import {
+  IconAdjustments,
+  IconMap,
+  IconSearch,
+  IconStack2,
+  IconTable,
+  IconX,
+} from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
 import type { LiveState } from "../../api/stream";
 import type { Graph } from "../../api/types";
 import { LiveBadge } from "../../components/LiveBadge";
 import { plural } from "../../radar/format";
+import { objectsQuery } from "../policy/query";
 import { ModeSwitches } from "./ModeSwitches";
 import { RefusalSettings } from "./RefusalSettings";
 import { type RadarSearch, WINDOWS } from "./search";
@@ -74,6 +83,7 @@ export function Toolbar({ search, change, live, graph, hits, onEnter }: Props) {
           { value: "connected", label: "Connected" },
         ]}
       />
+      <ObjectSelect search={search} change={change} />
       <search className={classes.search}>
         <TextInput
           aria-label="Search nodes"
@@ -119,6 +129,34 @@ export function Toolbar({ search, change, live, graph, hits, onEnter }: Props) {
         />
       </div>
     </header>
+  );
+}
+
+/** Options drawn at once; typing narrows them. */
+const OPTIONS_MAX = 60;
+
+/** Shows only what connects to one network object, or it to others. */
+function ObjectSelect({ search, change }: Pick<Props, "search" | "change">) {
+  const { data: objects } = useQuery(objectsQuery);
+  const names = objects?.map(({ object }) => object.name) ?? [];
+  const chosen = search.object;
+  if (names.length === 0 && chosen === undefined) return null;
+  return (
+    <Select
+      aria-label="Network object"
+      placeholder="Any object"
+      className={classes.object}
+      size="sm"
+      searchable
+      clearable
+      limit={OPTIONS_MAX}
+      value={chosen ?? null}
+      data={chosen === undefined || names.includes(chosen) ? names : [chosen, ...names]}
+      nothingFoundMessage="No network object is called so"
+      leftSection={<IconStack2 size={16} stroke={1.7} aria-hidden />}
+      comboboxProps={{ shadow: "md", width: 260, position: "bottom-start" }}
+      onChange={(object) => change({ object: object ?? undefined })}
+    />
   );
 }
 

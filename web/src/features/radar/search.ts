@@ -17,16 +17,23 @@ export interface RadarSearch {
   show: "all" | "connected";
   as: "map" | "table";
   q?: string;
+  /** Only the connections of the network object of this name. */
+  object?: string;
 }
 
 export function parseRadarSearch(search: Record<string, unknown>): RadarSearch {
   const window = WINDOWS.find((one) => one.value === search.window)?.value ?? "1h";
   const q = typeof search.q === "string" || typeof search.q === "number" ? String(search.q) : "";
+  const object =
+    typeof search.object === "string" || typeof search.object === "number"
+      ? String(search.object)
+      : "";
   return {
     view: search.view === "hosts" ? "hosts" : "containers",
     window,
     show: search.show === "connected" ? "connected" : "all",
     as: search.as === "table" ? "table" : "map",
     ...(q === "" ? {} : { q: q.slice(0, 100) }),
+    ...(object === "" ? {} : { object: object.slice(0, 200) }),
   };
 }

@@ -15,6 +15,7 @@ const node = (id: string): GraphNode => ({
   hosts: [],
   found: false,
   incident: false,
+  member: false,
 });
 
 const GRAPH: Graph = {
@@ -41,6 +42,7 @@ const GRAPH: Graph = {
         found: 1,
         verdict: "none" as const,
         cause: "",
+        shared: false,
         first_seen: "2026-01-01T00:00:00Z",
         last_seen: `2026-01-01T00:00:0${port % 7}Z`,
       })),

@@ -13,18 +13,26 @@ export interface RadarState {
   live: LiveState;
 }
 
-const key = (view: View, window: string) => ["radar", view, window] as const;
+const key = (view: View, window: string, object: string) =>
+  ["radar", view, window, object] as const;
 
-export function useRadar(view: View, window: string): RadarState {
+const asked = (view: View, window: string, object: string): Record<string, string> => ({
+  view,
+  window,
+  ...(object === "" ? {} : { object }),
+});
+
+/** The graph, of all or of the connections of one network object. */
+export function useRadar(view: View, window: string, object = ""): RadarState {
   const queries = useQueryClient();
   const checkSession = useSessionCheck();
   const [live, setLive] = useState<LiveState>("connecting");
   const { data, error } = useQuery({
-    queryKey: key(view, window),
+    queryKey: key(view, window, object),
     queryFn: async () => {
-      const graph = await get<Graph>(`/radar?${new URLSearchParams({ view, window })}`);
+      const graph = await get<Graph>(`/radar?${new URLSearchParams(asked(view, window, object))}`);
       // The stream may have been faster; what it brought is newer.
-      const held = queries.getQueryData<Graph>(key(view, window));
+      const held = queries.getQueryData<Graph>(key(view, window, object));
       return held !== undefined && held.as_of > graph.as_of ? held : graph;
     },
     staleTime: Number.POSITIVE_INFINITY,
@@ -32,16 +40,16 @@ export function useRadar(view: View, window: string): RadarState {
   });
 
   useEffect(() => {
-    return follow<Graph, Change>(streamUrl("/radar/stream", { view, window }), "graph", {
-      onWhole: (graph) => queries.setQueryData(key(view, window), graph),
+    return follow<Graph, Change>(streamUrl("/radar/stream", asked(view, window, object)), "graph", {
+      onWhole: (graph) => queries.setQueryData(key(view, window, object), graph),
       onChange: (change) =>
-        queries.setQueryData<Graph>(key(view, window), (graph) =>
+        queries.setQueryData<Graph>(key(view, window, object), (graph) =>
           graph === undefined ? undefined : applyChange(graph, change),
         ),
       onState: setLive,
       onBroken: checkSession,
     });
-  }, [view, window, queries, checkSession]);
+  }, [view, window, object, queries, checkSession]);
 
   return { graph: data, error, live };
 }
