@@ -34,6 +34,7 @@ LIMITS = [
 ]
 #: Limits of the programs' memory, not of what a person writes.
 INSIDE = {
+    "SCALARS_CACHED_MAX",
     "DECISIONS_CACHED_MAX",
     "IDENTITIES_CACHED_MAX",
     "IDENTITY_SET_BYTES_MAX",

@@ -28,7 +28,7 @@ PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17}
 _DIGEST_CHARS = 16
 
 
-class CompiledRule(msgspec.Struct, frozen=True):
+class CompiledRule(msgspec.Struct, frozen=True, gc=False):
     """What remains of a rule beside its places in the sets. `protocol` None and no ports: any."""
 
     name: str

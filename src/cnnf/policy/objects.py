@@ -27,7 +27,7 @@ INTERNET = "internet"
 BUILT_IN: Mapping[str, ObjectKind] = {INTERNET: "subnet"}
 
 
-class LabelTest(msgspec.Struct, frozen=True, kw_only=True):
+class LabelTest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a label must be. `values` are for `in` and `not in`; `not in` holds without it too."""
 
     key: str
@@ -43,7 +43,7 @@ class LabelTest(msgspec.Struct, frozen=True, kw_only=True):
         return (labels.get(self.key) in self.values) is (self.operator == "in")
 
 
-class NetworkObject(msgspec.Struct, frozen=True, kw_only=True):
+class NetworkObject(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A named set of endpoints. `values` are as written; what is left empty narrows nothing.
 
     `addresses` of an image object are a subnet's values: what is selected has to be met there.

@@ -15,7 +15,7 @@ from cnnf.policy.limits import VALUE_CHARS_MAX
 Value = TypeVar("Value")
 
 
-class Pattern(msgspec.Struct, frozen=True):
+class Pattern(msgspec.Struct, frozen=True, gc=False):
     """`*` anywhere, case-insensitive. `parts` are the literal texts between the stars."""
 
     parts: tuple[str, ...]

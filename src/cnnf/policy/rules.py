@@ -23,7 +23,7 @@ PROTOCOLS: tuple[RuleProtocol, ...] = get_args(RuleProtocol)
 PORT_MAX = 65_535
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class Rule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Who may not, or may, connect to whom. An empty side or no ports: any.
 
     `source` and `destination` name network objects; `ports` are destination ports, both ends of a

@@ -1,9 +1,11 @@
 """The form written again: what is written is read as the same policy, whatever is in it."""
 
-from hypothesis import given, settings
+from contextlib import suppress
+
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cnnf.policy.export import write_policy
+from cnnf.policy.export import _dumped, _Unusual, _written, write_policy
 from cnnf.policy.form import parse_policy
 from cnnf.policy.objects import LabelTest, NetworkObject
 from cnnf.policy.rules import Policy, Rule
@@ -71,3 +73,18 @@ def test_what_is_written_reads_well() -> None:
         ),
         "  hosts: []",
     ]
+
+
+ODD = st.sampled_from(
+    ["yes", "No", "on", "null", "~", "1e3", "1.5", "0x1f", "1_000", "2001-01-01", "=", "<<", ".inf",
+     "a b", "a - b", "- a", "12:30:45", "*x", "-*:c", "a:", "a: b", "@a", "...", "--- a", "y"]
+)  # fmt: skip
+TEXTS = ODD | st.text(alphabet="abyYnNtTfFoO019./*@-: _#'\"~,[]{}&!?|>%=+é", max_size=12)
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(TEXTS, TEXTS | st.lists(TEXTS, min_size=1) | st.integers() | st.booleans()))
+def test_what_is_put_together_here_is_what_the_dumper_writes(entry: dict[str, object]) -> None:
+    assume(entry)
+    with suppress(_Unusual):
+        assert _written(entry) == _dumped(entry)
