@@ -555,7 +555,10 @@ impl Judge {
 
     fn listening(&self, address: Address, port: u16) -> (Candidate, u16) {
         let exact = self.listeners.get(&(port, address));
-        exact.or_else(|| self.listeners.get(&(port, Address::ANY))).copied().unwrap_or((self.host, 0))
+        exact
+            .or_else(|| self.listeners.get(&(port, Address::ANY)))
+            .copied()
+            .unwrap_or((self.host, 0))
     }
 
     fn is_host(&self, address: Address) -> bool {

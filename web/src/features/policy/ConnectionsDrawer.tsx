@@ -122,7 +122,9 @@ function Rows({ listed }: { listed: readonly Connection[] }) {
               {one.certain ? "" : "≤ "}
               {formatNumber(one.connections)}
             </td>
-            <td className={classes.number} title={one.last_seen}>{formatAgo(one.last_seen, now)}</td>
+            <td className={classes.number} title={one.last_seen}>
+              {formatAgo(one.last_seen, now)}
+            </td>
             <td>
               {one.effect === null ? (
                 <span className={policyClasses.dim}>not known</span>
