@@ -283,6 +283,7 @@ def test_views_show_what_they_are_about(api: Client, join: Join) -> None:
         "hosts": ["view-host"],
         "found": False,
         "incident": False,
+        "member": False,
     }
     detail = api.get(f"/radar/nodes/{front['id']}")
     assert [(e["name"], e["connections"]) for e in detail["outbound"]] == [("view/back", 5)]

@@ -77,7 +77,7 @@ rules:
     - name: pay
       source: [front]
       destination: [payments]
-      ports: [443, "8440-8449"]
+      ports: [444, "8440-8449"]
       protocol: tcp
       effect: allow
     - {{name: no others pay, destination: [payments], effect: prevent}}
@@ -161,6 +161,7 @@ def container(
         arguments += ["--label", f"{key}={value}"]
     for outer, inner in published.items():
         arguments += ["--publish", f"{outer}:{inner}"]
+    name = f"wire-{name}"
     runner = host.container(name, image, *ports, options=tuple(arguments))
     template = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}}{{end}}"
     address, address6 = host.engine.docker("inspect", "--format", template, name).split()
@@ -198,7 +199,7 @@ def players(estate: Estate) -> Players:
         for image in (FRONT, CANARY, CART, DB):
             host.engine.docker("tag", "lab/web:1.0", image)
         network_of_both_families(estate, host)
-    outside = lab.outside.program("wire-outside", 443, 8441, 9443, *range(8101, 8113))
+    outside = lab.outside.program("wire-outside", 444, 8441, 9443, *range(8101, 8113))
     published = {18301: 8301, 18302: 8302, 8304: 8304, 8303: 8303}
     return Players(
         front=container(alpha, "front", FRONT, labels={"tier": "web"}),
@@ -256,7 +257,7 @@ def to_outside(p: Players) -> Iterator[Row]:
     yield row("service, another", p.job, p.at(NET), 8103)
     yield row("service, beside", p.agent, p.at(BESIDE), 8104)
     api, eu, free = "api.wire.example", "eu.pay.wire", "free.pay.wire"
-    yield row("name", p.front, p.at(PAID), 443, "allow", "pay", to=api, called=(api,))
+    yield row("name", p.front, p.at(PAID), 444, "allow", "pay", to=api, called=(api,))
     yield row("name below", p.front, p.at(PAID_EU), 8441, "allow", "pay", to=eu, called=(eu,))
     yield row(
         *("name, another port", p.front, p.at(PAID_EU), 9443, "prevent", "no others pay"),
@@ -264,12 +265,12 @@ def to_outside(p: Players) -> Iterator[Row]:
         called=(eu,),
     )
     yield row(
-        *("name, another app", p.cart, p.at(PAID), 443, "prevent", "no others pay"),
+        *("name, another app", p.cart, p.at(PAID), 444, "prevent", "no others pay"),
         to=api,
         called=(api,),
     )
     yield row("excluded name", p.cart, p.at(FREE), 8441, to=free, called=(free,))
-    yield row("an address nobody asked for", p.near, p.at(PAID), 443)
+    yield row("an address nobody asked for", p.near, p.at(PAID), 444)
 
 
 def on_one_host(p: Players) -> Iterator[Row]:
@@ -361,9 +362,7 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(
-    estate: Estate, players: Players, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Outcome]:
+def outcome(estate: Estate, players: Players, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """The whole table, played once."""
     policy: Path = tmp_path_factory.mktemp("wire") / "policy.yaml"
     policy.write_text(POLICY)
@@ -376,10 +375,10 @@ def outcome(
         # By another port than its own a container is known as soon as somebody has met it there.
         first = [one for one in rows if one.through and one.effect == "allow"]
         made = played(first) | played([one for one in rows if one not in first])
-        told = wire.told(rows)
-        yield Outcome(dict(zip(labels, rows, strict=True)), tests, made, told)
     finally:
+        # What is outside is drawn as network objects while there are any that hold it.
         wire.back()
+    return Outcome(dict(zip(labels, rows, strict=True)), tests, made, wire.told(rows))
 
 
 def test_the_table_decides_by_every_rule(outcome: Outcome) -> None:

@@ -37,7 +37,12 @@ def observer() -> Iterator[Observer]:
 def _taken(observer: Observer, tallies: list[Tally]) -> list[Sighting]:
     met: list[Sighting] = []
     observer.met = met.append
-    asyncio.run(observer.take_tallies(tallies, 0, 1, 2, final=True))
+
+    async def take() -> None:
+        await observer.take_tallies(tallies, 0, 1, 2, final=True)
+        await observer.attribute_all(patient=False)
+
+    asyncio.run(take())
     return met
 
 

@@ -137,7 +137,11 @@ def _check_object(use: Services, name: str) -> None:
         )
 
 
-@router.get("", summary="The graph", responses=answers(Graph, "The graph of one view."))
+@router.get(
+    "",
+    summary="The graph",
+    responses=answers(Graph, "The graph of one view.") | documented(404),
+)
 async def read_graph(
     _: Viewer,
     use: Use,
@@ -163,7 +167,8 @@ async def read_graph(
     responses=streams(
         "Events: `graph` (a Graph), then `change` (a Change) whenever something does. A stream "
         "that comes back with `Last-Event-ID` gets the changes it missed, or `resync` and `graph`."
-    ),
+    )
+    | documented(404),
 )
 async def stream_graph(
     _: Viewer,

@@ -35,8 +35,13 @@ class _Decided(NamedTuple):
 _UNDECIDED = _Decided(_DEFAULT, Cause("prevent", ""), prevents=False)
 
 
+#: Of a connection that the kernel refused by itself.
+_KEPT_AWAY = "kept away"
+
+
 class _Early(NamedTuple):
-    """Answers that were counted before word came of whoever asked."""
+    """Answers that were counted before word came of whoever asked, and refusals that were counted
+    before word came of what decided."""
 
     flow: FlowKey
     place: Place
@@ -160,8 +165,12 @@ class Reckoning:
         told = _Told(since_ms, now_ms, {})
         if tally.passed:
             told.add(flow, decided.through, 0, "connections", tally.passed)
-        if tally.refused:
+        if tally.refused and flow in self._decisions:
             told.add(flow, decided.prevented, 0, "connections", tally.refused)
+        elif tally.refused:
+            self._take_early(
+                _Early(flow, place, _KEPT_AWAY, tally.refused, since_ms, now_ms, self._taken_ms)
+            )
         for figure, number in (("answered", tally.answered), ("refused", tally.reset)):
             left = self._share(told, flow, place, figure, number) if number else 0
             if left:
@@ -244,6 +253,11 @@ class Reckoning:
     def _settle(self, early: _Early) -> None:
         flow, place, figure = early.flow, early.place, early.figure
         told = _Told(early.since_ms, early.now_ms, {})
+        if figure == _KEPT_AWAY:
+            decided = self._decisions.get(flow, _UNDECIDED)
+            told.add(flow, decided.prevented, 0, "connections", early.number)
+            self._tell(told)
+            return
         left = self._share(told, flow, place, figure, early.number)
         if left:
             asker = self._awaited.last_resort(place)

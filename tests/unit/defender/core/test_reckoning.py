@@ -2,6 +2,7 @@
 
 from cnnf.defender.core.attribution import Sighting
 from cnnf.defender.core.judgement import Cause
+from cnnf.defender.core.limits import REPORT_LATE_MS
 from cnnf.defender.core.observations import Seen
 from cnnf.defender.core.reckoning import Reckoning
 from cnnf.defender.core.tallies import FlowKey, Tally
@@ -30,7 +31,10 @@ class Desk:
                 self.told[key] = self.told.get(key, 0) + number
 
     def report(self, cgroup: int, count: int, *, source: bytes = HOST) -> None:
-        seen = Seen(
+        self._put(self.reckoning.seen(self.seen(cgroup, count, source=source), ALLOWED))
+
+    def seen(self, cgroup: int, count: int, *, source: bytes = HOST) -> Seen:
+        return Seen(
             hook=OUTPUT if source == HOST else FORWARD,
             source=source,
             destination=SERVER,
@@ -46,7 +50,6 @@ class Desk:
             first_seen=1,
             last_seen=2,
         )
-        self._put(self.reckoning.seen(seen, ALLOWED))
 
     def read(self, *tallies: Tally, after_ms: int = 2_000) -> None:
         self.at_ms += after_ms
@@ -95,6 +98,22 @@ def test_two_readings_at_once_are_no_reason_to_give_up_waiting() -> None:
     desk.report(PROBE, 2)
     desk.read()
     assert desk.told[PROBE, b"", "answered"] == 2
+
+
+def test_a_refusal_read_before_word_of_the_rule_is_the_rules() -> None:
+    desk = Desk()
+    seen: list[Sighting] = []
+    reckoning = Reckoning(HOST.__eq__, POD.__eq__, seen.append)
+    flow = FlowKey(CONTAINER, 0, SERVER, PORT, TCP)
+    refused = Tally(flow, passed=0, refused=1, answered=0, reset=0, asked=0)
+    reckoning.begin([refused], 0, 0)
+    reckoning.take(refused, 1, 2)
+    assert seen == []
+    reckoning.seen(desk.seen(0, 1, source=CONTAINER), Cause("prevent", "rule:nobody"))
+    reckoning.settle(0, REPORT_LATE_MS, 3)
+    assert [(one.connections, one.effect, one.cause) for one in seen] == [
+        (1, "prevent", "rule:nobody")
+    ]
 
 
 def test_at_the_end_nothing_waits_any_more() -> None:
