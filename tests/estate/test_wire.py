@@ -5,6 +5,7 @@ IPv4 and IPv6, within one host and between several. It comes after what counts c
 it makes some that are refused.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import MappingProxyType
 
 import pytest
 
+from cnnf.defender.core.limits import SERVICES_INTERVAL_SECONDS
 from tests.estate.conftest import Estate
 from tests.lab.hosts import OUTSIDE, RESOLVER, Host
 from tests.lab.truth import Edge, app, service
@@ -351,6 +353,10 @@ def table(estate: Estate, p: Players) -> list[Row]:
     return [*to_outside(p), *on_one_host(p), *between_hosts(p), *published(estate, p)]
 
 
+#: Until the Console has been told of what was read, and has told others.
+TOLD_SECONDS = 2.0
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The table, and what each of the three says, by label."""
@@ -369,8 +375,11 @@ def outcome(estate: Estate, players: Players, tmp_path_factory: pytest.TempPathF
     rows = table(estate, players)
     labels = [one.label for one in rows]
     assert len(set(labels)) == len(labels)
+    # Who listens is read so often; till then a port of a host is nobody's but the host's.
+    known = time.monotonic() + SERVICES_INTERVAL_SECONDS + TOLD_SECONDS
     tests = dict(zip(labels, judged(policy, rows), strict=True))
     wire = Wire(estate.lab, policy)
+    time.sleep(max(0.0, known - time.monotonic()))
     try:
         # By another port than its own a container is known as soon as somebody has met it there.
         first = [one for one in rows if one.through and one.effect == "allow"]
