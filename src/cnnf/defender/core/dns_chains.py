@@ -73,7 +73,10 @@ def rules(plan: Plan) -> dict[str, list[str]]:
     }
     # What has waited goes on as it came, also where nothing waits any more.
     ours, keep = f"meta mark & {plan.marks.judged:#x}", f"{plan.marks.keep:#x}"
-    go_on = f"{ours} != 0x0 {_REPLY} meta mark set meta mark & {keep} return"
+    # Whoever names conntrack has it follow every connection of the host, a tenth of what one costs:
+    # only where that is done anyway. Elsewhere no loop answers what comes by here.
+    reply = f"{_REPLY} " if plan.udp or plan.answers_held else ""
+    go_on = f"{ours} != 0x0 {reply}meta mark set meta mark & {keep} return"
     made |= _held(plan, go_on) if plan.answers_held else _copied(go_on)
     for hook in ("input", "forward", "output"):
         for what, end in _ENDS.items():
