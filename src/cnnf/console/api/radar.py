@@ -6,12 +6,14 @@ import msgspec
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from cnnf.console.api import seen, sse
+from cnnf.console import limits
+from cnnf.console.api import sse
 from cnnf.console.api.auth import Use, Viewer
+from cnnf.console.api.deadlines import deadline
 from cnnf.console.api.documents import answers, json, streams
 from cnnf.console.api.errors import documented
 from cnnf.console.api.services import Services, now_ms
-from cnnf.console.core import nodes, windows
+from cnnf.console.core import nodes, policies, windows
 from cnnf.console.core.detail import Detail, detail
 from cnnf.console.core.graph import Change, Graph, View
 from cnnf.console.core.observed import NodeRecord, Observed
@@ -98,7 +100,7 @@ async def _observed(
     one = next((one for one in use.policies.policy.objects if one.name == about), None)
     if one is None:
         return only(observed, ()), frozenset()
-    check = seen.limit()
+    check = deadline(limits.SEEN_S_MAX, "looked through")
     touched = await use.flows.recorded(
         window, lambda recorded: touching(recorded, one, check), check
     )
@@ -131,10 +133,8 @@ async def _object_record(use: Services, node: str, span: Window) -> NodeRecord |
 
 
 def _check_object(use: Services, name: str) -> None:
-    if name and all(one.name != name for one in use.policies.policy.objects):
-        raise Refused(
-            f"no network object is called {name!r:.200}", code="not-found", where="query.object"
-        )
+    if name:
+        policies.find_object(use.policies.policy, name, "query.object")
 
 
 @router.get(

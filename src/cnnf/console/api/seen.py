@@ -3,8 +3,6 @@
 Asked of history each time, so an object that was made a moment ago has the connections of before.
 """
 
-import time
-from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -12,13 +10,14 @@ from fastapi import APIRouter, Path, Query, Response
 
 from cnnf.console import limits
 from cnnf.console.api.auth import Use, Viewer
+from cnnf.console.api.deadlines import deadline
 from cnnf.console.api.documents import answers, json
 from cnnf.console.api.errors import documented
 from cnnf.console.api.policy_answers import with_version
 from cnnf.console.api.services import now_ms
 from cnnf.console.core import policies, windows
 from cnnf.console.core.seen import ObjectConnections, connections
-from cnnf.console.errors import Refused, TooMany
+from cnnf.console.errors import TooMany
 
 router = APIRouter(prefix="/policy/objects", tags=["policy"])
 
@@ -56,7 +55,7 @@ async def read_connections(
     async with use.seeing:
         await use.policies.renew(now)
         in_force, version = use.policies.compiled, use.policies.version
-        check = limit()
+        check = deadline(limits.SEEN_S_MAX, "looked through")
         found = await use.flows.recorded(
             span,
             lambda recorded: connections(
@@ -65,19 +64,3 @@ async def read_connections(
             check,
         )
     return with_version(json(found), version)
-
-
-def limit() -> Callable[[], None]:
-    """What ends a look-up that takes too long: raises Refused then."""
-    deadline = time.monotonic() + limits.SEEN_S_MAX
-
-    def check() -> None:
-        if time.monotonic() > deadline:
-            raise Refused(
-                f"the window has more flows than can be looked through in {limits.SEEN_S_MAX:.0f} s"
-                "; choose a shorter one",
-                code="too-much",
-                where="query.window",
-            )
-
-    return check

@@ -6,7 +6,6 @@ for so long at most, and no longer than somebody waits for the answer.
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from fastapi import APIRouter, Query, Request, Response
 from cnnf.console import limits
 from cnnf.console.api import policy_in_force
 from cnnf.console.api.auth import Use, Viewer
+from cnnf.console.api.deadlines import deadline
 from cnnf.console.api.documents import answers, json
 from cnnf.console.api.errors import documented
 from cnnf.console.api.radar import TimeQuery, WindowQuery, window_of
@@ -107,7 +107,7 @@ async def _judge(use: Services, body: bytes, span: Window, stop: threading.Event
     draft = await asyncio.to_thread(_compiled, body, now)
     await use.policies.renew(now)
     in_force, version = use.policies.compiled, use.policies.version
-    check = _check(stop, time.monotonic() + limits.WHAT_IF_S_MAX)
+    check = _check(stop)
     return await use.flows.recorded(
         span,
         lambda recorded: what_if(recorded, draft, in_force, version=version, check=check),
@@ -123,16 +123,12 @@ def _compiled(body: bytes, now: int) -> Compiled:
         raise Refused(str(error), code="invalid-policy", where="body") from error
 
 
-def _check(stop: threading.Event, deadline: float) -> Callable[[], None]:
+def _check(stop: threading.Event) -> Callable[[], None]:
+    late = deadline(limits.WHAT_IF_S_MAX, "judged")
+
     def check() -> None:
         if stop.is_set():
             raise _NobodyWaits("nobody waits for it any more")
-        if time.monotonic() > deadline:
-            raise Refused(
-                f"the window has more flows than can be judged in {limits.WHAT_IF_S_MAX:.0f} s; "
-                "choose a shorter one",
-                code="too-much",
-                where="query.window",
-            )
+        late()
 
     return check

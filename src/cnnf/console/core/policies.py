@@ -43,12 +43,12 @@ END = Position()
 # Objects.
 
 
-def find_object(policy: Policy, name: str) -> NetworkObject:
-    """The object of that name. Raises Refused (not-found)."""
+def find_object(policy: Policy, name: str, where: str = "path.name") -> NetworkObject:
+    """The object of that name. Raises Refused (not-found), saying `where` it was named."""
     for one in policy.objects:
         if one.name == name:
             return one
-    raise Refused(f"no network object is called {name!r:.200}", code="not-found", where="path.name")
+    raise Refused(f"no network object is called {name!r:.200}", code="not-found", where=where)
 
 
 def put_object(policy: Policy, name: str, one: NetworkObject, *, carry: bool) -> Policy:
