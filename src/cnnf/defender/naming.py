@@ -13,16 +13,13 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import lru_cache
-from ipaddress import ip_address
 from pathlib import Path
 
 from cnnf.defender.core import dns_chains, resolvers
 from cnnf.defender.core.addressbook import AddressBook
-from cnnf.defender.core.attribution import is_loopback, plain
+from cnnf.defender.core.attribution import is_loopback, packed, plain
 from cnnf.defender.core.dns_exchanges import Exchanges
 from cnnf.defender.core.limits import (
-    ADDRESSES_REMEMBERED_MAX,
     DNS_COPY_BYTES,
     EARLY_ANSWER_MS,
     EARLY_ANSWERS_MAX,
@@ -136,8 +133,8 @@ class Naming:
         where it has a name of its own, or the source was told of none."""
         if destination.instance or not destination.address:
             return ()
-        address, now_ms = _packed(destination.address), _now_ms()
-        asker = self._asker(_packed(source.address)) if source.address else HOST
+        address, now_ms = packed(destination.address), _now_ms()
+        asker = self._asker(packed(source.address)) if source.address else HOST
         # It may have asked over one family, and connect over the other.
         for one in (asker, *self._kin.get(asker, ())):
             names = self.names.label(one, address, now_ms)
@@ -258,11 +255,6 @@ def _kin(present: Mapping[bytes, frozenset[str]]) -> dict[bytes, tuple[bytes, ..
         address: tuple({other for one in containers for other in addresses[one]} - {address})
         for address, containers in present.items()
     }
-
-
-@lru_cache(ADDRESSES_REMEMBERED_MAX)
-def _packed(address: str) -> bytes:
-    return plain(ip_address(address).packed)
 
 
 def _now_ms() -> int:

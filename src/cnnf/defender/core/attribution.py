@@ -183,6 +183,12 @@ def plain(address: bytes) -> bytes:
     return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
 
 
+@lru_cache(ADDRESSES_REMEMBERED_MAX)
+def packed(text: str) -> bytes:
+    """The same of an address as text. Raises ValueError."""
+    return plain(ip_address(text).packed)
+
+
 def is_loopback(address: bytes) -> bool:
     """Does the packed, plain address never leave its network namespace?"""
     return address[0] == 127 if len(address) == 4 else address == _LOOPBACK6

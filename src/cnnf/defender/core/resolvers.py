@@ -4,10 +4,9 @@ Whoever may ask any server could else let himself in, by a server of his own.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
 from ipaddress import ip_address
 
-from cnnf.defender.core.attribution import plain
+from cnnf.defender.core.attribution import packed, plain
 from cnnf.defender.core.containers import Container
 
 #: Where a host says whom to ask. Where systemd-resolved is in between, its own servers stand in the
@@ -34,16 +33,11 @@ class Configured:
         for address, containers in behind.items():
             own = {text for one in containers if not one.shared_network for text in one.resolvers}
             if own:
-                self._own[plain(address)] = frozenset(map(_packed, own))
+                self._own[plain(address)] = frozenset(map(packed, own))
 
     def count(self, asker: bytes, server: bytes) -> bool:
         """Do this server's answers count for whoever has the asker's address?"""
         return server in self._everybody or server in self._own.get(asker, ())
-
-
-@lru_cache(maxsize=1_024)
-def _packed(text: str) -> bytes:
-    return plain(ip_address(text).packed)
 
 
 def nameservers(text: str) -> frozenset[bytes]:
