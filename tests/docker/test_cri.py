@@ -1,7 +1,6 @@
 """Discovery against a real containerd: what happens to pods is known here within the second."""
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -13,9 +12,6 @@ from cnnf.defender.core.containers import ContainerGone
 from cnnf.defender.core.services import container_of
 from tests.docker.follower import Follower, command
 from tests.docker.runtime import GATEWAY, SUBNET, following_pods, running_containerd
-from tests.lab import containerd as lab
-from tests.lab import engine as docker_lab
-from tests.lab import netns
 from tests.lab.containerd import Containerd, Pod
 
 pytestmark = pytest.mark.docker
@@ -30,12 +26,7 @@ Scene = Callable[[Follower], Coroutine[Any, Any, None]]
 
 @pytest.fixture(scope="module")
 def runtime() -> Iterator[Containerd]:
-    missing = lab.missing()
-    if missing:
-        pytest.skip(missing)
-    netns.remove_stale()
-    docker_lab.remove_stale()
-    with running_containerd(Path(f"/tmp/cnnf-test-{os.getpid()}-cri"), FRONT) as made:
+    with running_containerd("cri", FRONT) as made:
         yield made
 
 

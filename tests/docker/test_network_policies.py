@@ -2,7 +2,6 @@
 import, which is held to Kubernetes' own words elsewhere (`tests/unit/policy/kubernetes`)."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any
 import pytest
 
 from tests.docker.estate import until
-from tests.docker.runtime import running_containerd
+from tests.docker.runtime import product_beside, running_containerd
 from tests.lab import containerd as lab
-from tests.lab import engine as docker_lab
 from tests.lab import netns
 from tests.lab.containerd import Containerd, Pod
 from tests.lab.product import CNNF, Product, eventually
@@ -85,28 +83,14 @@ FLOWS = (
 
 @pytest.fixture(scope="module")
 def runtime() -> Iterator[Containerd]:
-    missing = lab.missing()
-    if missing:
-        pytest.skip(missing)
-    netns.remove_stale()
-    docker_lab.remove_stale()
-    with running_containerd(Path(f"/tmp/cnnf-test-{os.getpid()}-policies"), FRONT, API) as made:
+    with running_containerd("policies", FRONT, API) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def product(runtime: Containerd) -> Iterator[Product]:
-    made = Product(
-        runtime.namespace,
-        runtime.place / "cnnf",
-        *("--cri-socket", str(runtime.socket), "--cluster", CLUSTER),
-        *("--docker-socket", "/nonexistent/docker.sock", "--host-name", "node-a"),
-    )
-    made.start()
-    try:
+    with product_beside(runtime, CLUSTER) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="module")

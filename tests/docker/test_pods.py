@@ -1,17 +1,12 @@
 """The whole way with pods: a real containerd's containers connect, and Radar shows them by name."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.docker.estate import until
-from tests.docker.runtime import running_containerd
-from tests.lab import containerd as lab
-from tests.lab import engine as docker_lab
-from tests.lab import netns
+from tests.docker.runtime import product_beside, running_containerd
 from tests.lab.containerd import Containerd
 from tests.lab.product import Product
 
@@ -25,29 +20,14 @@ SERVE = ("/bin/sh", "-c", "while true; do nc -l -p 8080 </dev/null; done")
 
 @pytest.fixture(scope="module")
 def runtime() -> Iterator[Containerd]:
-    missing = lab.missing()
-    if missing:
-        pytest.skip(missing)
-    netns.remove_stale()
-    docker_lab.remove_stale()
-    with running_containerd(Path(f"/tmp/cnnf-test-{os.getpid()}-pods"), FRONT, API) as made:
+    with running_containerd("pods", FRONT, API) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def product(runtime: Containerd) -> Iterator[Product]:
-    """Console and Defender beside the runtime, of which nobody but `--cri-socket` tells them."""
-    made = Product(
-        runtime.namespace,
-        runtime.place / "cnnf",
-        *("--cri-socket", str(runtime.socket), "--cluster", "lab"),
-        *("--docker-socket", "/nonexistent/docker.sock", "--host-name", "node-a"),
-    )
-    made.start()
-    try:
+    with product_beside(runtime, "lab") as made:
         yield made
-    finally:
-        made.stop()
 
 
 def edges(product: Product) -> set[tuple[str, str, int]]:
