@@ -8,6 +8,7 @@ import httpx
 
 from cnnf.defender.core.limits import PEERS_FILE_BYTES_MAX
 from cnnf.defender.link.answers import said
+from cnnf.defender.link.client import connect
 from cnnf.defender.link.errors import DirectoryUnreachable, QuestionRefused
 from cnnf.protocol import limits
 from cnnf.protocol.codec import encode_json
@@ -17,8 +18,6 @@ from cnnf.protocol.messages import Answers, Question
 
 #: A connection that waits for its SYN to be sent again does so within a second.
 _TIMEOUT = httpx.Timeout(5.0, connect=3.0)
-#: One question after the other on one connection; a renewed certificate is shown on the next one.
-_LIMITS = httpx.Limits(max_connections=1, keepalive_expiry=limits.CONNECTION_IDLE_SECONDS)
 #: Answers that will never be different for the same question.
 _NEVER = frozenset({400, 413, 415, 422})
 
@@ -28,9 +27,7 @@ class Directory:
 
     def __init__(self, url: str, tls: ssl.SSLContext) -> None:
         self._url = f"{url}/defender/v1/directory"
-        self._client = httpx.AsyncClient(
-            verify=tls, timeout=_TIMEOUT, limits=_LIMITS, trust_env=False
-        )
+        self._client = connect(tls, _TIMEOUT)
 
     async def ask(self, question: Question) -> Answers:
         """The answers. Raises DirectoryUnreachable: ask again later; QuestionRefused: never."""

@@ -8,6 +8,7 @@ import httpx
 from cnnf.defender.core.kept_policy import decode_kept, encode_kept
 from cnnf.defender.core.limits import POLICY_FETCH_SECONDS
 from cnnf.defender.link.answers import ANSWER_BYTES_MAX, said
+from cnnf.defender.link.client import connect
 from cnnf.defender.link.credentials import Credentials
 from cnnf.defender.link.errors import PolicyUnreachable
 from cnnf.protocol import limits
@@ -44,7 +45,7 @@ class PolicyFetch:
         # A client for each: one whose request ran out of time holds its connection for ever, and
         # the Console ends idle connections before the next change comes.
         async with (
-            httpx.AsyncClient(verify=self._tls, timeout=_TIMEOUT, trust_env=False) as client,
+            connect(self._tls, _TIMEOUT) as client,
             client.stream("GET", self._url) as answer,
         ):
             good = answer.status_code == 200

@@ -18,6 +18,7 @@ import structlog
 from cnnf.defender.core.conditions import Code
 from cnnf.defender.core.limits import RENEW_RETRY_SECONDS, RENEW_SHARE, RENEW_WARN_SHARE
 from cnnf.defender.link.answers import ANSWER_BYTES_MAX, said
+from cnnf.defender.link.client import connect
 from cnnf.defender.link.credentials import Credentials, Identity, check, new_key, present
 from cnnf.defender.link.errors import CredentialsBroken, LinkError, RenewalFailed
 from cnnf.protocol.codec import decode_json, encode_json
@@ -105,9 +106,7 @@ class Renewal:
         url = f"{self.identity.url}/defender/v1/renewal"
         try:
             async with (
-                httpx.AsyncClient(
-                    verify=self._context, timeout=_TIMEOUT_SECONDS, trust_env=False
-                ) as client,
+                connect(self._context, _TIMEOUT_SECONDS) as client,
                 client.stream(
                     "POST",
                     url,

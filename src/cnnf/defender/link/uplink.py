@@ -15,7 +15,7 @@ import structlog
 from cnnf.defender.core.outbox import Outbox, Parcel
 from cnnf.defender.link.answers import said
 from cnnf.defender.link.backlog import Backlog
-from cnnf.protocol import limits
+from cnnf.defender.link.client import connect
 from cnnf.protocol.codec import CONTENT_TYPE, decode_json
 from cnnf.protocol.errors import ProtocolError
 from cnnf.protocol.messages import Ack, Settings
@@ -27,7 +27,6 @@ _RETRY_MAX_SECONDS = 10.0
 _POST_TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 #: The Console sends a comment every 10 s; three missed ones and the stream is made anew.
 _STREAM_TIMEOUT = httpx.Timeout(35.0, connect=5.0)
-_LIMITS = httpx.Limits(max_connections=1, keepalive_expiry=limits.CONNECTION_IDLE_SECONDS)
 #: Thousands of addresses that became stale, at 42 bytes each.
 _LINE_BYTES_MAX = 262_144
 
@@ -92,7 +91,7 @@ class Uplink:
         """Post batches, oldest first, each until it is acknowledged or refused for good."""
         while True:
             self._renewed = False
-            async with self._client(_POST_TIMEOUT) as client:
+            async with connect(self._tls, _POST_TIMEOUT) as client:
                 await self._send(client)
 
     async def _send(self, client: httpx.AsyncClient) -> None:
@@ -114,7 +113,7 @@ class Uplink:
     async def listen_for_ever(self) -> None:
         """Follow the stream of settings, from the start again whenever it breaks."""
         wait = _RETRY_FIRST_SECONDS
-        async with self._client(_STREAM_TIMEOUT) as client:
+        async with connect(self._tls, _STREAM_TIMEOUT) as client:
             while True:
                 try:
                     async with client.stream("GET", f"{self._url}/defender/v1/stream") as answer:
@@ -128,9 +127,6 @@ class Uplink:
                     _log.info("settings stream ended", error=str(error) or type(error).__name__)
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 wait = min(wait * 2, _RETRY_MAX_SECONDS)
-
-    def _client(self, timeout: httpx.Timeout) -> httpx.AsyncClient:
-        return httpx.AsyncClient(verify=self._tls, timeout=timeout, limits=_LIMITS, trust_env=False)
 
     async def _post(self, client: httpx.AsyncClient, parcel: Parcel) -> bool:
         """True when the outbox may go on to the next batch."""
